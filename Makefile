@@ -1,0 +1,123 @@
+# Everything a developer or a CI machine does with Coffer. `make` lists it.
+
+# The recipe of `run` uses job control, which not every sh has.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+# More arguments for pytest or for uv: make test ARGS="-k upload".
+ARGS ?=
+# Where `make schema` writes.
+SCHEMA ?= schema.graphql
+
+# An environment whose interpreter was removed, or replaced by another minor
+# version in place, still looks installed to make. Ask it, and when it fails
+# build it anew whatever the stamps say.
+venv-works = test -f $(VENV)/pyvenv.cfg && $(BIN)/python -c \
+	'import os, site; assert os.path.isdir(site.getsitepackages()[0])' 2>/dev/null
+REBUILD := $(if $(shell $(venv-works) && echo yes),,rebuild)
+
+# The development packages include those that run the service, so once they
+# are installed, running needs nothing else.
+RUN_STAMP := $(if $(wildcard $(VENV)/.dev),$(VENV)/.dev,$(VENV)/.run)
+DEV_STAMP := $(VENV)/.dev
+
+# $(call install,requirements file): make the environment if there is none that
+# works, then install exactly what the file pins. Debian's Python comes without
+# ensurepip unless python3-venv is installed; the pip beside the interpreter can
+# then install into the environment from outside.
+define install
+	@if ! ($(venv-works)); then \
+		python=$$(scripts/find-python); \
+		echo "Making $(VENV) with $$("$$python" -V)."; \
+		rm -rf $(VENV); \
+		if "$$python" -c 'import ensurepip' 2>/dev/null; then \
+			"$$python" -m venv $(VENV); \
+		elif "$$python" -m pip --version >/dev/null 2>&1; then \
+			"$$python" -m venv --without-pip $(VENV); \
+		else \
+			echo "$$python has neither ensurepip nor pip: install python3-venv (or python3-pip) for it, or name another interpreter with PYTHON=/path/to/python." >&2; \
+			exit 1; \
+		fi; \
+	fi; \
+	if $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		pip=($(BIN)/python -m pip); \
+	else \
+		python=$$(scripts/find-python); \
+		pip=("$$python" -m pip --python $(BIN)/python); \
+	fi; \
+	echo "Installing the packages of $(1); the first time takes about a minute."; \
+	"$${pip[@]}" install --quiet --quiet --disable-pip-version-check --no-input --require-hashes -r $(1)
+	@touch $@
+endef
+
+.PHONY: help run test lint format schema lock clean rebuild
+
+help: ## list what make can do
+	@echo "Coffer: make TARGET"
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(VENV)/.run: requirements.txt $(REBUILD)
+	$(call install,requirements.txt)
+
+$(VENV)/.dev: requirements-dev.txt $(REBUILD)
+	$(call install,requirements-dev.txt)
+
+rebuild:
+
+# A developer's server shows the GraphQL explorer and answers introspection,
+# unless the environment or .env says something about them.
+in-dotenv = $(shell grep -sE '^[[:space:]]*(export[[:space:]]+)?$(1)[[:space:]]*=' .env)
+ifeq ($(call in-dotenv,GRAPHIQL),)
+run: export GRAPHIQL ?= True
+endif
+ifeq ($(call in-dotenv,INTROSPECTION),)
+run: export INTROSPECTION ?= True
+endif
+
+# Only make itself is left to receive a Ctrl-C that the server has dealt with,
+# and would call it a failure; so on a terminal the server gets a process group
+# of its own. It then has to be told when make is killed, where that is possible.
+die-with-make = $(shell setpriv --pdeathsig TERM true 2>/dev/null && echo setpriv --pdeathsig TERM)
+
+run: $(RUN_STAMP) ## start the service; HOST, PORT and DATA_DIR are passed on
+	@if [ -t 0 ]; then \
+		set -m; $(die-with-make) $(BIN)/python manage.py run; exit $$?; \
+	else \
+		exec $(BIN)/python manage.py run; \
+	fi
+
+test: $(DEV_STAMP) ## run the tests; ARGS="-k name" passes arguments to pytest
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV_STAMP) ## check style, types and the direction of imports
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m mypy
+	@$(BIN)/python $(BIN)/lint-imports --no-logo
+
+format: $(DEV_STAMP) ## mend what can be mended without thought; lint tells the rest
+	@$(BIN)/python -m ruff check --fix-only .
+	@$(BIN)/python -m ruff format .
+
+# The command leaves out the line end that every other text file here has.
+schema: $(DEV_STAMP) ## write schema.graphql from the code
+	@$(BIN)/python manage.py export_schema graph.schema:schema --path "$(SCHEMA)"
+	@[ -z "$$(tail -c 1 "$(SCHEMA)")" ] || echo >> "$(SCHEMA)"
+
+# The oldest supported version is the one to resolve for: the pins then hold on
+# every later one. ARGS=--upgrade takes newer releases.
+LOCK = $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.12 \
+	--python $(BIN)/python --generate-hashes --no-emit-index-url --annotation-style line \
+	--custom-compile-command "make lock" $(ARGS) pyproject.toml
+
+lock: $(DEV_STAMP) ## pin the packages that pyproject.toml asks for
+	@$(LOCK) --extra dev -o requirements-dev.txt
+	@$(LOCK) --constraint requirements-dev.txt -o requirements.txt
+
+clean: ## remove the virtual environment and all caches, but no data
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './node_modules/*' -prune -exec rm -rf {} +

@@ -1,0 +1,206 @@
+"""Environment variables -> one frozen, validated `Env`. Nothing else reads `os.environ`.
+
+A variable that cannot be used stops the start, and all of them are named in one message, so that a
+deployment is mended in one go and not variable by variable.
+"""
+
+import contextlib
+import secrets
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import environs
+from environs import validate
+
+from files.profiles import parse_size
+
+ROOT = Path(__file__).resolve().parent.parent
+
+_STORAGES = ("local", "s3")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Env:
+    """Where and as whom to reach an S3-compatible store; the names are those of django-storages."""
+
+    access_key_id: str | None
+    secret_access_key: str | None
+    bucket_name: str
+    region_name: str | None
+    endpoint_url: str | None
+    custom_domain: str | None
+    querystring_auth: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Env:
+    """What the operator decides. Sizes are in bytes, times in seconds."""
+
+    debug: bool
+    secret_key: str
+    allowed_hosts: tuple[str, ...]
+    csrf_trusted_origins: tuple[str, ...]
+    host: str
+    port: int
+    threads: int
+    data_dir: Path
+    database: dict[str, Any]
+    storage: str
+    s3: S3Env | None
+    profiles_path: Path
+    user_quota: int | None
+    url_lifetime: int
+    max_request_size: int
+    max_files: int
+    graphiql: bool
+    introspection: bool
+    log_level: str
+
+
+class InvalidEnvironment(Exception):
+    """One or more variables cannot be used; the message has a line for each."""
+
+    def __init__(self, problems: dict[str, list[str]]) -> None:
+        self.problems = problems
+        lines = [f"  {name}: {' '.join(reasons)}" for name, reasons in sorted(problems.items())]
+        super().__init__("Coffer cannot start: these settings are wrong.\n" + "\n".join(lines))
+
+
+def read() -> Env:
+    """The environment, completed from `.env` in the project's folder (what is set already wins).
+
+    Raises InvalidEnvironment, which names every wrong variable.
+    """
+    env = environs.Env(eager=False)
+    env.read_env(ROOT / ".env", recurse=False)
+    env.add_parser("size", _size)
+    env.add_parser("database", _database)
+    env.add_parser("storage", _storage)
+
+    data_dir = Path(env.str("DATA_DIR", str(ROOT / "var"))).expanduser().resolve()
+    host = env.str("HOST", "127.0.0.1")
+    use_s3 = env.bool("USE_S3_STORAGE", False)
+    storage = env.storage("STORAGE", "s3" if use_s3 else "local")
+    debug = env.bool("DEBUG", False)
+    values: dict[str, Any] = {
+        "debug": debug,
+        "allowed_hosts": tuple(
+            env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", *_own_name(host)])
+        ),
+        "csrf_trusted_origins": tuple(env.list("CSRF_TRUSTED_ORIGINS", [])),
+        "host": host,
+        "port": env.int("PORT", 8000, validate=validate.Range(1, 65535)),
+        "threads": env.int("THREADS", 16, validate=validate.Range(1, 1024)),
+        "data_dir": data_dir,
+        "database": env.database("DATABASE_URL", f"sqlite:///{data_dir / 'coffer.sqlite3'}"),
+        "storage": storage,
+        "s3": _s3(env) if storage == "s3" else None,
+        "profiles_path": env.path("COFFER_PROFILES", ROOT / "config" / "profiles.toml"),
+        "user_quota": env.size("USER_QUOTA", None),
+        "url_lifetime": env.int("URL_LIFETIME", 3600, validate=validate.Range(1, 7 * 24 * 3600)),
+        "max_request_size": env.size("MAX_REQUEST_SIZE", "1 GiB"),
+        "max_files": env.int("MAX_FILES", 20, validate=validate.Range(1, 1000)),
+        "graphiql": env.bool("GRAPHIQL", debug),
+        "introspection": env.bool("INTROSPECTION", debug),
+        "log_level": env.str(
+            "LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
+        ),
+    }
+    secret_key = env.str("SECRET_KEY", None, validate=_strong)
+    try:
+        env.seal()
+    except environs.EnvValidationError as error:
+        raise InvalidEnvironment(_problems(error)) from None
+    return Env(secret_key=secret_key or _kept_secret_key(data_dir), **values)
+
+
+def read_or_exit() -> Env:
+    """`read`, for a process that is starting: a wrong environment ends it with the message alone."""
+    try:
+        return read()
+    except InvalidEnvironment as error:
+        sys.exit(str(error))
+
+
+def _own_name(host: str) -> list[str]:
+    """The address listened on is also a name to be called by, unless it stands for all of them."""
+    return [] if host in {"0.0.0.0", "::", "localhost", "127.0.0.1"} else [host]  # noqa: S104
+
+
+def _problems(error: environs.EnvValidationError) -> dict[str, list[str]]:
+    messages = error.error_messages
+    if not isinstance(messages, dict):
+        return {"environment": [str(message) for message in messages]}
+    return {
+        str(name): [str(each) for each in (reasons if isinstance(reasons, list) else [reasons])]
+        for name, reasons in messages.items()
+    }
+
+
+def _size(value: str | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        return parse_size(value)
+    except ValueError as error:
+        raise environs.ValidationError(str(error)) from error
+
+
+def _database(value: str) -> dict[str, Any]:
+    import dj_database_url
+
+    try:
+        config = dict(dj_database_url.parse(value))
+    except (ValueError, KeyError, dj_database_url.ParseError, dj_database_url.UnknownSchemeError) as error:
+        raise environs.ValidationError(
+            "is not a database address; write for example sqlite:////var/lib/coffer/coffer.sqlite3 "
+            "or postgres://user:password@host:5432/name."
+        ) from error
+    if config["ENGINE"] not in {"django.db.backends.sqlite3", "django.db.backends.postgresql"}:
+        raise environs.ValidationError("names a database that is not supported: use sqlite or postgres.")
+    return config
+
+
+def _storage(value: str) -> str:
+    if value in _STORAGES or (all(part.isidentifier() for part in value.split(".")) and "." in value):
+        return value
+    raise environs.ValidationError(
+        f"{value!r} is no storage: use {', '.join(_STORAGES)} or the dotted path of a Storage class."
+    )
+
+
+def _strong(value: str | None) -> None:
+    if value is not None and len(value) < 32:
+        raise environs.ValidationError("is too short: use 32 characters or more, made at random.")
+
+
+def _s3(env: environs.Env) -> S3Env:
+    return S3Env(
+        access_key_id=env.str("AWS_ACCESS_KEY_ID", None),
+        secret_access_key=env.str("AWS_SECRET_ACCESS_KEY", None),
+        bucket_name=env.str("AWS_STORAGE_BUCKET_NAME"),
+        region_name=env.str("AWS_S3_REGION_NAME", None),
+        endpoint_url=env.str("AWS_S3_ENDPOINT_URL", None),
+        custom_domain=env.str("AWS_S3_CUSTOM_DOMAIN", None),
+        querystring_auth=env.bool("AWS_QUERYSTRING_AUTH", True),
+    )
+
+
+def _kept_secret_key(data_dir: Path) -> str:
+    """The key that the embedded default makes for itself, once, so that restarts keep sessions and URLs.
+
+    Several machines need one key between them: there SECRET_KEY has to be set.
+    """
+    path = data_dir / "secret_key"
+    data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    if not path.exists():
+        # Written whole before it gets its name: a process that starts at the same moment never reads half.
+        with tempfile.NamedTemporaryFile("w", dir=data_dir, prefix="secret_key.") as draft:
+            draft.write(secrets.token_urlsafe(50))
+            draft.flush()
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(draft.name)
+    return path.read_text().strip()

@@ -1,0 +1,184 @@
+"""Plain Django settings, built from `config.env`. What an operator may change is read there, not here."""
+
+from typing import Any
+
+import django_stubs_ext
+from django.utils.csp import CSP
+
+from config import env as environment
+from files import profiles
+
+django_stubs_ext.monkeypatch()  # lets ModelAdmin[File] and its like be written without quotes
+
+ENV = environment.read_or_exit()
+DATA_DIR = ENV.data_dir
+
+BASE_DIR = environment.ROOT
+DEBUG = ENV.debug
+SECRET_KEY = ENV.secret_key
+ALLOWED_HOSTS = list(ENV.allowed_hosts)
+CSRF_TRUSTED_ORIGINS = list(ENV.csrf_trusted_origins)
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+ASGI_APPLICATION = "config.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+INSTALLED_APPS = [
+    "accounts",
+    "files",
+    "graph",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "strawberry_django",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- who -------------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "admin:login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+
+# --- rows ------------------------------------------------------------------------------------------
+
+
+def _database() -> dict[str, Any]:
+    """The database with the options without which it would not serve many threads well."""
+    config = dict(ENV.database)
+    options = dict(config.get("OPTIONS", {}))
+    if config["ENGINE"] == "django.db.backends.sqlite3":
+        # Writers queue from their first statement on instead of failing in the middle, readers go on
+        # meanwhile (WAL), and a commit that was answered survives a loss of power (synchronous=FULL).
+        options.setdefault("transaction_mode", "IMMEDIATE")
+        options.setdefault("timeout", 5)
+        options.setdefault(
+            "init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16000;"
+        )
+    else:
+        # A query that hangs or a server that is gone has to become an answer, not a stuck thread.
+        options.setdefault("pool", {"min_size": 1, "max_size": ENV.threads, "timeout": 5})
+        options.setdefault("connect_timeout", 3)
+    return config | {"OPTIONS": options}
+
+
+DATABASES = {"default": _database()}
+
+# --- bytes -----------------------------------------------------------------------------------------
+
+
+def _file_storage() -> dict[str, Any]:
+    if ENV.s3 is not None:
+        return {
+            "BACKEND": "storages.backends.s3.S3Storage",
+            "OPTIONS": {
+                "access_key": ENV.s3.access_key_id,
+                "secret_key": ENV.s3.secret_access_key,
+                "bucket_name": ENV.s3.bucket_name,
+                "region_name": ENV.s3.region_name,
+                "endpoint_url": ENV.s3.endpoint_url,
+                "custom_domain": ENV.s3.custom_domain,
+                "querystring_auth": ENV.s3.querystring_auth,
+                "signature_version": "s3v4",
+                # Keys are unique: asking first whether one is taken would cost a request for each save.
+                "file_overwrite": True,
+                "default_acl": "private",
+                "object_parameters": {"CacheControl": "max-age=86400"},
+            },
+        }
+    if ENV.storage == "local":
+        return {"BACKEND": "files.disk.DiskStorage", "OPTIONS": {"location": ENV.data_dir / "files"}}
+    return {"BACKEND": ENV.storage}
+
+
+STORAGES = {
+    "default": _file_storage(),
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+
+# Bytes wait here until they are checked. On local disk it has to be the file system of the files
+# themselves, so that keeping them is a link and not a second copy.
+STAGING_DIR = ENV.data_dir / "incoming"
+
+STATIC_URL = "static/"
+STATIC_ROOT = ENV.data_dir / "static"
+WHITENOISE_USE_FINDERS = True  # no collectstatic before the first start
+WHITENOISE_AUTOREFRESH = DEBUG
+
+# --- Coffer ----------------------------------------------------------------------------------------
+
+UPLOAD_PROFILES = profiles.load_or_exit(ENV.profiles_path)
+USER_QUOTA = ENV.user_quota
+URL_LIFETIME = ENV.url_lifetime
+MAX_REQUEST_SIZE = ENV.max_request_size
+MAX_FILES = ENV.max_files
+DATA_UPLOAD_MAX_NUMBER_FILES = MAX_FILES
+GRAPHIQL = ENV.graphiql
+INTROSPECTION = ENV.introspection
+
+# Bodies of GraphQL requests: read whole where they are JSON, and `operations` and `map` of multipart.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+# --- pages -----------------------------------------------------------------------------------------
+
+SECURE_CSP = {
+    "default-src": [CSP.SELF],
+    "img-src": [CSP.SELF, "data:", "blob:"],
+    "style-src": [CSP.SELF, CSP.UNSAFE_INLINE],
+    "object-src": [CSP.NONE],
+    "base-uri": [CSP.NONE],
+    "frame-ancestors": [CSP.NONE],
+    "form-action": [CSP.SELF],
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SAMESITE = "Lax"
+# The admin shows a new API token in a message: in the browser's own cookie it is never stored by us.
+MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
+CSRF_COOKIE_SAMESITE = "Lax"
+
+# --- logs ------------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": ENV.log_level},
+    "loggers": {"django": {"handlers": [], "level": ENV.log_level, "propagate": True}},
+}

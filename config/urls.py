@@ -1,0 +1,25 @@
+"""Which view answers which path."""
+
+from django.contrib import admin
+from django.urls import path, re_path
+from django.views.generic import RedirectView
+
+from files import serving
+from graph.schema import schema
+from graph.view import CofferGraphQLView
+
+urlpatterns = [
+    re_path(
+        r"^graphql/?$",
+        CofferGraphQLView.as_view(schema=schema, multipart_uploads_enabled=True),
+        name="graphql",
+    ),
+    path("files/<uuid:file_id>/<path:name>", serving.download, name="download"),
+    path("admin/", admin.site.urls),
+    path("", RedirectView.as_view(pattern_name="graphql")),
+]
+
+handler400 = "graph.view.bad_request"
+handler403 = "graph.view.permission_denied"
+handler404 = "graph.view.not_found"
+handler500 = "graph.view.server_error"

@@ -1,0 +1,137 @@
+"""Files in Django's admin: to look at, to describe and to delete. Uploads are made over GraphQL."""
+
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
+from django.utils.html import format_html
+
+from accounts.models import User
+from files import services, signing
+from files.errors import InvalidInput
+from files.models import File
+from files.services import Description
+
+_PREVIEW_LIFETIME = 600  # seconds; as long as a page of the admin is looked at
+_PREVIEW_SIDE = 240  # pixels
+
+
+class FileForm(forms.ModelForm[File]):
+    """What is said of a file, under the rules that clients are under."""
+
+    class Meta:
+        model = File
+        fields = ("name", "title", "description", "tags", "metadata", "visibility")
+
+    def clean(self) -> dict[str, Any]:
+        given = super().clean() or self.cleaned_data
+        for field in self.Meta.fields:
+            if field not in given:  # refused already
+                continue
+            try:
+                given |= services.clean({field: given[field]})
+            except InvalidInput as error:
+                self.add_error(field, f"{error.reason[0].upper()}{error.reason[1:]}.")
+        return given
+
+
+@admin.register(File)
+class FileAdmin(admin.ModelAdmin[File]):
+    list_display = (
+        "preview",
+        "name",
+        "kind",
+        "content_type",
+        "human_size",
+        "owner",
+        "visibility",
+        "created_at",
+    )
+    list_display_links = ("name",)
+    list_filter = ("kind", "visibility", "profile", "created_at", "content_type")
+    list_select_related = ("owner",)
+    list_per_page = 50
+    show_full_result_count = False  # counting all rows again for each search is slow on large tables
+    search_fields = ("name", "title", "sha256", "owner__username")
+    date_hierarchy = "created_at"
+    ordering = ("-created_at", "-id")
+    fields = (
+        "preview",
+        "link",
+        "name",
+        "title",
+        "description",
+        "tags",
+        "metadata",
+        "visibility",
+        "owner",
+        "profile",
+        "kind",
+        "content_type",
+        "size",
+        "md5",
+        "sha256",
+        "storage",
+        "key",
+        "width",
+        "height",
+        "image_format",
+        "frames",
+        "created_at",
+        "updated_at",
+    )
+    form = FileForm
+
+    def get_readonly_fields(self, request: HttpRequest, obj: File | None = None) -> list[str]:
+        return [field for field in self.fields if field not in FileForm.Meta.fields]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    @admin.display(description="")
+    def preview(self, file: File) -> str:
+        if not file.is_image:
+            return ""
+        return format_html(
+            '<img src="{}" alt="" loading="lazy" width="{}" height="{}">',
+            _address(file),
+            *_preview_size(file),
+        )
+
+    @admin.display(description="bytes")
+    def link(self, file: File) -> str:
+        return format_html('<a href="{}">{}</a>', _address(file), file.name)
+
+    @admin.display(description="size", ordering="size")
+    def human_size(self, file: File) -> str:
+        return filesizeformat(file.size)
+
+    def save_model(self, request: HttpRequest, obj: File, form: FileForm, change: bool) -> None:
+        changes = {field: form.cleaned_data[field] for field in form.changed_data}
+        obj.updated_at = services.update(
+            viewer=cast(User, request.user), file_id=obj.pk, changes=cast(Description, changes)
+        ).updated_at
+
+    def delete_model(self, request: HttpRequest, obj: File) -> None:
+        with transaction.atomic():
+            services.delete_row(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[File]) -> None:
+        with transaction.atomic():
+            for file in queryset:
+                services.delete_row(file)
+
+
+def _address(file: File) -> str:
+    return signing.path(signing.grant(file, lifetime=_PREVIEW_LIFETIME, download=False), name=file.name)
+
+
+def _preview_size(file: File) -> tuple[int, int]:
+    """Within the square of a preview, in proportion; what the page needs to keep its place."""
+    width, height = file.width or 1, file.height or 1
+    scale = min(1, _PREVIEW_SIDE / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))

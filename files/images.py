@@ -1,0 +1,155 @@
+"""Pillow: what an image is, and what is made of it. Bytes in, values or bytes out; no storage, no rows.
+
+Pillow is only ever called with the formats that a profile names, and the pixels are counted before the
+first one is decoded. What is made here is encoded afresh: nothing of the source but its pixels is in it.
+"""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from files import thumbhash
+from files.errors import FileError, ImageTooLarge, InvalidImage
+from files.profiles import DECODERS
+
+_CONTENT_TYPES = {format_: content_type for content_type, format_ in DECODERS.items()}
+_ORIENTATION = 0x0112  # EXIF tag
+_SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap width and height
+_DEEP_MODES = {"I", "I;16", "I;16B", "I;16L"}
+_PALETTE_SIZE = 8  # colours among which the dominant one is looked for
+# Decoding a JPEG at the smallest scale that is still this many times the wanted size costs a fifth of a
+# full decode and cannot be told from it.
+_REDUCING_GAP = 2.0
+_QUALITY = 88
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFacts:
+    """`width` and `height` in upright pixels; `thumbhash` in base64; `dominant_color` as #rrggbb."""
+
+    format: str
+    content_type: str
+    width: int
+    height: int
+    frames: int
+    thumbhash: str
+    dominant_color: str
+
+
+def inspect(file: IO[bytes], *, formats: tuple[str, ...], max_pixels: int) -> ImageFacts | None:
+    """What the image is, or None if the bytes do not begin like one of `formats` (Pillow's names).
+
+    Raises ImageTooLarge, from the header alone, and InvalidImage if the first frame cannot be decoded.
+    """
+    with _decoder_errors():
+        try:
+            image = Image.open(file, formats=formats)
+        except UnidentifiedImageError:
+            return None
+        with image:
+            name, frames = _format_and_frames(image)
+            width, height = image.size
+            if width * height * frames > max_pixels:
+                raise ImageTooLarge(
+                    width=width, height=height, pixels=width * height * frames, limit=max_pixels
+                )
+            if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+                width, height = height, width
+            small = _small(image, (thumbhash.MAX_SIDE, thumbhash.MAX_SIDE))
+    return ImageFacts(
+        format=name,
+        content_type=_CONTENT_TYPES[name],
+        width=width,
+        height=height,
+        frames=frames,
+        thumbhash=thumbhash.encode(small),
+        dominant_color=_dominant_color(small),
+    )
+
+
+def fit(file: IO[bytes], *, formats: tuple[str, ...], box: tuple[int, int]) -> bytes:
+    """The first frame, upright, in sRGB, made to fit into `box` (pixels) and never enlarged.
+
+    JPEG, PNG, WebP and AVIF stay what they are; GIF becomes PNG. Raises InvalidImage.
+    """
+    with _decoder_errors(), Image.open(file, formats=formats) as image:
+        name, _ = _format_and_frames(image)
+        small = _small(image, box)
+    opaque = small.getchannel("A").getextrema() == (255, 255)
+    target = io.BytesIO()
+    if name == "JPEG" or (opaque and name != "GIF"):
+        small = small.convert("RGB")
+    if name == "GIF":
+        name = "PNG"
+    options = {"optimize": True} if name == "PNG" else {"quality": _QUALITY}
+    small.save(target, name, **options)
+    return target.getvalue()
+
+
+@contextmanager
+def _decoder_errors() -> Iterator[None]:
+    """Decoders of hostile bytes raise nearly anything; all of it means that the image is not one."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # damaged EXIF and the like; pixels are counted by ourselves
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except FileError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise InvalidImage(reason="it has more pixels than can be decoded") from None
+    except Exception as error:
+        raise InvalidImage(reason="it is damaged or not complete") from error
+
+
+def _format_and_frames(image: Image.Image) -> tuple[str, int]:
+    """The format by the name that profiles use for it, and how many frames are shown one after another."""
+    if image.format == "MPO":  # a phone's JPEG with further views of the same moment behind it
+        return "JPEG", 1
+    return str(image.format), getattr(image, "n_frames", 1)
+
+
+def _small(image: Image.Image, box: tuple[int, int]) -> Image.Image:
+    """The image decoded, made to fit into `box`, then turned upright and converted to RGBA in sRGB: in
+    this order, because each step costs by the pixel."""
+    orientation = image.getexif().get(_ORIENTATION)
+    if orientation in _SIDEWAYS:
+        box = box[1], box[0]
+    profile = image.info.get("icc_profile")
+    if image.mode in {"P", "PA", "1"}:
+        image = image.convert("RGBA")  # a palette cannot be interpolated
+    image.thumbnail(box, reducing_gap=_REDUCING_GAP)
+    image.load()
+    small = ImageOps.exif_transpose(image)
+    return _in_srgb(small, profile)
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if image.mode in _DEEP_MODES:
+        image = image.convert("I").point(lambda value: value / 256).convert("L")
+    if profile and image.mode in {"RGB", "RGBA", "CMYK", "L"}:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            srgb = ImageCms.createProfile("sRGB")
+            mode = "RGBA" if image.mode == "RGBA" else "RGB"
+            converted = ImageCms.profileToProfile(image, source, srgb, outputMode=mode)
+            image = converted or image
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            pass  # a profile that cannot be used: the pixels are shown as they are, as browsers do
+    return image.convert("RGBA")
+
+
+def _dominant_color(image: Image.Image) -> str:
+    """The most frequent colour among the opaque pixels of an RGBA image, as #rrggbb."""
+    paletted = image.convert("RGB").quantize(_PALETTE_SIZE)
+    opaque = image.getchannel("A").point(lambda alpha: 255 if alpha > 127 else 0)
+    mask = opaque if opaque.getbbox() else None
+    counts = paletted.histogram(mask)[:_PALETTE_SIZE]
+    index = counts.index(max(counts))
+    red, green, blue = (paletted.getpalette() or [0] * 24)[index * 3 : index * 3 + 3]
+    return f"#{red:02x}{green:02x}{blue:02x}"

@@ -1,0 +1,115 @@
+"""What is recorded of a file. Rows are written by `files.services` alone."""
+
+import uuid
+from typing import Self
+
+import uuid_utils.compat
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.db import models
+from django.utils import timezone
+
+from accounts.models import User
+from files import lookups as lookups  # noqa: PLC0414  registers the lookups of `tags`
+
+NAME_MAX_LENGTH = 255
+TITLE_MAX_LENGTH = 255
+
+
+def new_id() -> uuid.UUID:
+    """A UUID of version 7: they sort by time of making, so that neighbours in time are neighbours on disk."""
+    return uuid_utils.compat.uuid7()
+
+
+class FileKind(models.TextChoices):
+    IMAGE = "image"
+    VIDEO = "video"
+    AUDIO = "audio"
+    DOCUMENT = "document"
+    ARCHIVE = "archive"
+    OTHER = "other"
+
+
+class Visibility(models.TextChoices):
+    """Who may see a file: its owner and staff, or anyone."""
+
+    PRIVATE = "private"
+    PUBLIC = "public"
+
+
+class FileQuerySet(models.QuerySet["File"]):
+    """The rules of who may see and who may change, in one place."""
+
+    def visible_to(self, user: User | AnonymousUser | None) -> Self:
+        """Staff see all files, users their own and public ones, everybody else public ones."""
+        if user is None or isinstance(user, AnonymousUser):
+            return self.filter(visibility=Visibility.PUBLIC)
+        if user.is_staff:
+            return self
+        return self.filter(models.Q(owner=user) | models.Q(visibility=Visibility.PUBLIC))
+
+    def changeable_by(self, user: User | None) -> Self:
+        """Staff may change all files, users their own."""
+        if user is None:
+            return self.none()
+        return self if user.is_staff else self.filter(owner=user)
+
+
+class File(models.Model):
+    """One received file: what it is, whose it is, and where its bytes lie. Sizes in bytes and pixels."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="files"
+    )
+    name = models.CharField(max_length=NAME_MAX_LENGTH)
+    title = models.CharField(max_length=TITLE_MAX_LENGTH, null=True, blank=True)  # noqa: DJ001  null: none given
+    description = models.TextField(null=True, blank=True)  # noqa: DJ001
+    tags = models.JSONField(default=list, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    profile = models.CharField(max_length=32)
+    visibility = models.CharField(max_length=8, choices=Visibility.choices, default=Visibility.PRIVATE)
+
+    kind = models.CharField(max_length=8, choices=FileKind.choices)
+    content_type = models.CharField(max_length=127)
+    size = models.BigIntegerField()
+    md5 = models.CharField(max_length=32)
+    sha256 = models.CharField(max_length=64)
+
+    # The alias in STORAGES and the name of the object there.
+    storage = models.CharField(max_length=64)
+    key = models.CharField(max_length=255, unique=True)
+
+    # Of images that were decoded; width and height are upright, after EXIF orientation.
+    image_format = models.CharField(max_length=8, blank=True)
+    width = models.PositiveIntegerField(null=True)
+    height = models.PositiveIntegerField(null=True)
+    frames = models.PositiveIntegerField(null=True)
+    thumbhash = models.CharField(max_length=64, blank=True)
+    dominant_color = models.CharField(max_length=7, blank=True)
+
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = FileQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+        # Each order that clients can ask for ends in the id: with it a cursor stands at one row exactly.
+        indexes = (
+            models.Index(fields=("created_at", "id"), name="file_created"),
+            models.Index(fields=("updated_at", "id"), name="file_updated"),
+            models.Index(fields=("name", "id"), name="file_name"),
+            models.Index(fields=("size", "id"), name="file_size"),
+            models.Index(fields=("owner", "created_at", "id"), name="file_owner_created"),
+            models.Index(fields=("owner", "kind", "size"), name="file_owner_usage"),
+            models.Index(fields=("sha256",), name="file_sha256"),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_image(self) -> bool:
+        """Decoded as a raster image when it was received, so that its bytes are known to be one."""
+        return self.width is not None

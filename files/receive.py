@@ -1,0 +1,179 @@
+"""The bytes of an upload as they come in: one pass that counts, hashes, keeps the head and stages them.
+
+Staged is not stored: nothing here has a key, and closing a `Received` removes what is left of it. Every way
+out of a request closes what it received.
+"""
+
+import contextlib
+import hashlib
+import io
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from django.conf import settings
+from django.core.files.base import File
+from django.core.files.uploadhandler import FileUploadHandler
+
+from files.errors import FileTooLarge, StorageUnavailable
+
+logger = logging.getLogger(__name__)
+
+HEAD_SIZE = 64 * 1024  # enough for file type detection to look past long headers
+_CHUNK_SIZE = 256 * 1024
+_MEMORY_SIZE = 512 * 1024  # smaller files never touch the disk before they are stored
+
+
+class StagedFile(File[bytes]):
+    """The staged bytes as storages take them; `staged_path` is where they lie, if they lie in a file."""
+
+    staged_path: str | None
+
+    def __init__(self, file: IO[bytes], *, name: str, content_type: str, staged_path: str | None) -> None:
+        super().__init__(file, name)
+        self.content_type = content_type  # S3Storage and others label the object with it
+        self.staged_path = staged_path
+
+    def close(self) -> None:
+        """Nothing: storages close what they are given, and the same bytes may be asked for again."""
+
+
+class Received:
+    """One file that has come in: its measures, what the client said of it, and its bytes until `close`.
+
+    `size` counts all bytes that came, also past the limit; then, or when staging failed, there are no bytes
+    and `check` raises.
+    """
+
+    def __init__(self, *, name: str | None, content_type: str | None, limit: int) -> None:
+        self.name = name
+        self.content_type = content_type
+        self.size = 0
+        self.head = b""
+        self._limit = limit
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._sha256 = hashlib.sha256()
+        self._file: IO[bytes] = io.BytesIO()
+        self._path: Path | None = None
+        self._failure: Exception | None = None
+
+    @classmethod
+    def of_bytes(
+        cls, content: bytes, *, name: str | None = None, content_type: str | None = None
+    ) -> "Received":
+        """Bytes that are there already, as if they had come in."""
+        received = cls(name=name, content_type=content_type, limit=len(content))
+        received.write(content)
+        return received
+
+    @property
+    def md5(self) -> str:
+        return self._md5.hexdigest()
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes. Never raises: one file that cannot be kept must not end the others."""
+        self.size += len(chunk)
+        if self._failure is not None:
+            return
+        if self.size > self._limit:
+            self._fail(FileTooLarge(size=self.size, limit=self._limit))
+            return
+        if len(self.head) < HEAD_SIZE:
+            self.head += chunk[: HEAD_SIZE - len(self.head)]
+        self._md5.update(chunk)
+        self._sha256.update(chunk)
+        try:
+            if self._path is None and self.size > _MEMORY_SIZE:
+                self._to_disk()
+            self._file.write(chunk)
+        except OSError as error:
+            logger.exception("An upload could not be staged in %s.", settings.STAGING_DIR)
+            self._fail(error)
+
+    def check(self) -> None:
+        """Raises FileTooLarge or StorageUnavailable if the bytes are not all here."""
+        if isinstance(self._failure, FileTooLarge):
+            raise FileTooLarge(size=self.size, limit=self._limit)
+        if self._failure is None:
+            try:
+                self._file.flush()
+            except OSError as error:  # the last bytes of a full disk
+                logger.exception("An upload could not be staged in %s.", settings.STAGING_DIR)
+                self._fail(error)
+        if self._failure is not None:
+            raise StorageUnavailable from self._failure
+
+    @contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """The bytes from the start, to be read."""
+        self._file.seek(0)
+        yield self._file
+
+    def staged(self, *, name: str, content_type: str) -> StagedFile:
+        """The bytes as a storage wants them, labelled with the type that was found."""
+        self._file.seek(0)
+        path = str(self._path) if self._path is not None else None
+        return StagedFile(self._file, name=name, content_type=content_type, staged_path=path)
+
+    def close(self) -> None:
+        """Forget the bytes. What a storage has kept stays; closing twice is fine."""
+        with contextlib.suppress(OSError):  # unwritten bytes of a full disk
+            self._file.close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+            self._path = None
+
+    def _to_disk(self) -> None:
+        folder = Path(settings.STAGING_DIR)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        descriptor, path = tempfile.mkstemp(dir=folder)
+        self._path = Path(path)
+        buffered, self._file = self._file, os.fdopen(descriptor, "w+b")
+        buffered.seek(0)
+        self._file.write(buffered.read())
+
+    def _fail(self, failure: Exception) -> None:
+        self._failure = failure
+        self.close()
+
+
+class ReceivingHandler(FileUploadHandler):
+    """Django's parser hands each part of a request to this; `received` has them by the name of the part.
+
+    `limit_of` says how many bytes of the part of that name are worth keeping.
+    """
+
+    chunk_size = _CHUNK_SIZE
+
+    def __init__(self, limit_of: Callable[[str], int]) -> None:
+        super().__init__()
+        self._limit_of = limit_of
+        self.complete: list[tuple[str, Received]] = []
+        self._all: list[Received] = []
+
+    def new_file(
+        self, field_name: str, file_name: str, content_type: str, *args: object, **kw: object
+    ) -> None:
+        super().new_file(field_name, file_name, content_type, *args, **kw)  # type: ignore[arg-type]
+        limit = self._limit_of(field_name)
+        self._all.append(Received(name=file_name, content_type=content_type or None, limit=limit))
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        self._all[-1].write(raw_data)
+
+    def file_complete(self, file_size: int) -> None:
+        """Called when the boundary after the file has been seen: only then are its bytes all there."""
+        self.complete.append((self.field_name or "", self._all[-1]))
+
+    def close(self) -> None:
+        """Forget all that came in, complete or not."""
+        for received in self._all:
+            received.close()

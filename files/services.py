@@ -1,0 +1,268 @@
+"""Receiving, changing and deleting files: the only writers of rows and objects.
+
+Bytes come before the row and go after it, so that no row ever points at nothing; the worst that a crash
+leaves is an object without a row. Every function raises errors of `files.errors` and nothing else that a
+client should see.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypedDict
+from uuid import UUID
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Count, Sum
+from django.utils import timezone
+
+from accounts.models import User
+from files import content_types, images, inspection, profiles, storage, validators
+from files.errors import (
+    FileError,
+    FileNotFound,
+    InvalidInput,
+    QuotaExceeded,
+    StorageUnavailable,
+)
+from files.inspection import Facts
+from files.models import File, FileKind, Visibility, new_id
+from files.profiles import UploadProfile
+from files.receive import Received
+
+logger = logging.getLogger(__name__)
+
+
+class Description(TypedDict, total=False):
+    """What a client may say of a file; what is left out stays as it is."""
+
+    name: str | None
+    title: str | None
+    description: str | None
+    tags: list[str] | None
+    metadata: object
+    visibility: Visibility | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deleted:
+    id: UUID
+
+
+def upload(*, owner: User, received: Received, profile: str, description: Description) -> File:
+    """Check the received bytes, store them and record them; the file belongs to `owner`.
+
+    Raises any FileError but FileNotFound; then nothing is stored.
+    """
+    purpose = profiles.find(settings.UPLOAD_PROFILES, profile)
+    fields = clean({"visibility": Visibility(purpose.visibility), **_given(description)})
+    fields.setdefault("name", validators.display_name(received.name))
+    received.check()
+    validators.check_size(received.size, purpose)
+    facts = inspection.inspect(received, purpose)
+    validators.check_type(facts.content_type, purpose, claimed=received.content_type)
+    if purpose.fit is None:
+        return _keep(owner=owner, received=received, facts=facts, profile=purpose, fields=fields)
+    fitted = _fitted(received, purpose, purpose.fit)
+    try:
+        facts = inspection.inspect(fitted, purpose)
+        return _keep(owner=owner, received=fitted, facts=facts, profile=purpose, fields=fields)
+    finally:
+        fitted.close()
+
+
+def upload_many(
+    *, owner: User, received: Iterable[Received], profile: str, description: Description
+) -> list[File | FileError]:
+    """Each file as by `upload`; one that fails does not keep the others from being stored."""
+    outcomes: list[File | FileError] = []
+    for each in received:
+        try:
+            outcomes.append(upload(owner=owner, received=each, profile=profile, description=description))
+        except FileError as error:
+            outcomes.append(error)
+    return outcomes
+
+
+def update(*, viewer: User, file_id: UUID, changes: Description) -> File:
+    """Change what is said of a file. Raises FileNotFound, InvalidInput and StorageUnavailable."""
+    fields = clean(changes)
+    with _database_errors(), transaction.atomic():
+        files = File.objects.changeable_by(viewer).select_related("owner")
+        file = files.select_for_update(of=("self",)).filter(pk=file_id).first()
+        if file is None:
+            raise FileNotFound(id=file_id)
+        for field, value in fields.items():
+            setattr(file, field, value)
+        file.updated_at = timezone.now()
+        file.save(update_fields=[*fields, "updated_at"])
+    return file
+
+
+def delete(*, viewer: User, file_id: UUID) -> Deleted:
+    """Remove the row, and the bytes once that is certain. Raises FileNotFound and StorageUnavailable."""
+    with _database_errors(), transaction.atomic():
+        file = File.objects.changeable_by(viewer).select_for_update().filter(pk=file_id).first()
+        if file is None:
+            raise FileNotFound(id=file_id)
+        delete_row(file)
+    return Deleted(id=file_id)
+
+
+def delete_many(*, viewer: User, file_ids: Iterable[UUID]) -> list[Deleted | FileError]:
+    """Each file as by `delete`, in order; naming one twice finds it once."""
+    outcomes: list[Deleted | FileError] = []
+    for file_id in file_ids:
+        try:
+            outcomes.append(delete(viewer=viewer, file_id=file_id))
+        except FileError as error:
+            outcomes.append(error)
+    return outcomes
+
+
+def delete_row(file: File) -> None:
+    """Delete the row in the caller's transaction, and its bytes when that commits."""
+    key, alias = file.key, file.storage
+    file.delete()
+    transaction.on_commit(lambda: _delete_object(key=key, alias=alias))
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How many files, and their bytes."""
+
+    count: int
+    size: int
+
+
+def usage(owner: User) -> dict[FileKind, Usage]:
+    """What the owner's files take, by kind; kinds without a file are left out."""
+    files = File.objects.filter(owner=owner).order_by("kind")
+    rows = files.values_list("kind").annotate(count=Count("id"), size=Sum("size"))
+    return {FileKind(kind): Usage(count, size) for kind, count, size in rows}
+
+
+def quota_of(user: User) -> int | None:
+    """How many bytes the user's files may take in all; None: as many as there is room for."""
+    return settings.USER_QUOTA if user.quota is None else user.quota
+
+
+def clean(description: Mapping[str, object]) -> dict[str, Any]:
+    """The fields as they are stored. Raises InvalidInput."""
+    cleaned: dict[str, Any] = {}
+    for field, value in description.items():
+        if value is None and field in {"name", "visibility"}:
+            raise InvalidInput(field=field, reason="cannot be null")
+        cleaned[field] = _CLEANERS[field](value)
+    return cleaned
+
+
+# --- steps -----------------------------------------------------------------------------------------
+
+
+def _fitted(received: Received, profile: UploadProfile, box: tuple[int, int]) -> Received:
+    with received.open() as file:
+        content = images.fit(file, formats=profile.decoders, box=box)
+    return Received.of_bytes(content, name=received.name)
+
+
+def _keep(
+    *, owner: User, received: Received, facts: Facts, profile: UploadProfile, fields: Mapping[str, Any]
+) -> File:
+    """Store the bytes, then the row; if the row cannot be, the bytes go again."""
+    _check_quota(owner, received.size)  # before the bytes travel; once more below, where it is certain
+    now = timezone.now()
+    file_id = new_id()
+    extension = content_types.extension(facts.content_type)
+    key = storage.key_of(file_id=file_id, profile=profile.name, extension=extension, now=now)
+    storage.save(key=key, content=received.staged(name=key, content_type=facts.content_type))
+    inserted = False
+    try:
+        with _database_errors(), transaction.atomic():
+            _check_quota(owner, received.size, lock=True)
+            file = File.objects.create(
+                id=file_id,
+                owner=owner,
+                profile=profile.name,
+                kind=content_types.kind(facts.content_type),
+                content_type=facts.content_type,
+                size=received.size,
+                md5=received.md5,
+                sha256=received.sha256,
+                storage=storage.ALIAS,
+                key=key,
+                created_at=now,
+                updated_at=now,
+                **_image_columns(facts),
+                **fields,
+            )
+            inserted = True
+        return file
+    except BaseException:
+        if inserted:
+            # The commit failed, perhaps only its answer: with the bytes kept, either way is safe.
+            logger.error("It is not certain that the row of %s was committed; its bytes are kept.", key)
+        else:
+            _delete_object(key=key, alias=storage.ALIAS)
+        raise
+
+
+def _image_columns(facts: Facts) -> dict[str, Any]:
+    image = facts.image
+    if image is None:
+        return {}
+    return {
+        "image_format": image.format,
+        "width": image.width,
+        "height": image.height,
+        "frames": image.frames,
+        "thumbhash": image.thumbhash,
+        "dominant_color": image.dominant_color,
+    }
+
+
+def _check_quota(owner: User, size: int, *, lock: bool = False) -> None:
+    """Raises QuotaExceeded. With `lock`, in a transaction, no other upload of the owner's can slip past."""
+    quota = quota_of(owner)
+    if quota is None:
+        return
+    with _database_errors():
+        if lock:
+            User.objects.select_for_update().get(pk=owner.pk)
+        used = File.objects.filter(owner=owner).aggregate(used=Sum("size", default=0))["used"]
+    if used + size > quota:
+        raise QuotaExceeded(size=size, used=used, quota=quota)
+
+
+def _delete_object(*, key: str, alias: str) -> None:
+    """The row is gone, so what is left of the bytes is an orphan at worst, and the log says which."""
+    try:
+        storage.delete(key=key, alias=alias)
+    except FileError:
+        logger.error("The object %s on %s has no row any more and could not be deleted.", key, alias)
+
+
+def _given(description: Description) -> Description:
+    """Without the fields that are null: in an upload, null is the same as saying nothing."""
+    return {field: value for field, value in description.items() if value is not None}  # type: ignore[return-value]
+
+
+_CLEANERS: Mapping[str, Any] = {
+    "name": validators.clean_name,
+    "title": validators.clean_title,
+    "description": validators.clean_description,
+    "tags": lambda tags: validators.clean_tags(tags or ()),
+    "metadata": lambda metadata: validators.clean_metadata({} if metadata is None else metadata),
+    "visibility": lambda visibility: visibility,
+}
+
+
+@contextmanager
+def _database_errors() -> Iterator[None]:
+    """A database that is down, locked or full is a typed error like a storage that is."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        logger.exception("The database failed.")
+        raise StorageUnavailable from error

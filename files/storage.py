@@ -1,0 +1,79 @@
+"""The only module that names a storage: aliases, keys, and what is done with the objects there.
+
+Whatever a storage raises leaves here as `StorageUnavailable`, with the cause in the log; a missing object
+is FileNotFoundError everywhere.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from uuid import UUID
+
+from django.core.files import File
+from django.core.files.storage import Storage, storages
+
+from files.errors import StorageUnavailable
+from files.models import File as FileRow
+
+logger = logging.getLogger(__name__)
+
+ALIAS = "default"
+
+
+class UnexpectedKey(Exception):
+    """The storage kept the object under another name than it was told to."""
+
+
+def key_of(*, file_id: UUID, profile: str, extension: str, now: datetime) -> str:
+    """`<profile>/YYYY/MM/DD/<id><extension>`: made by us, with nothing in it that a client sent."""
+    return f"{profile}/{now:%Y/%m/%d}/{file_id}{extension}"
+
+
+def save(*, key: str, content: File[bytes], alias: str = ALIAS) -> None:
+    """Store the object under exactly this key. Raises StorageUnavailable, and then nothing is stored."""
+    with _typed(f"save {key}"):
+        kept = storages[alias].save(key, content)
+        if kept != key:
+            storages[alias].delete(kept)
+            raise UnexpectedKey(f"asked for {key}, got {kept}")
+
+
+def delete(*, key: str, alias: str) -> None:
+    """Remove the object; one that is not there is removed already. Raises StorageUnavailable."""
+    with _typed(f"delete {key}"), suppress(FileNotFoundError):
+        storages[alias].delete(key)
+
+
+def open_object(file: FileRow) -> File[bytes]:
+    """The object's bytes from the start. Raises FileNotFoundError and StorageUnavailable."""
+    with _typed(f"open {file.key}"):
+        return storages[file.storage].open(file.key, "rb")
+
+
+def describe(alias: str) -> tuple[str, str | None]:
+    """The storage's short name (`disk`, `s3`) and its bucket, if it has one. Never a path of the server."""
+    storage = storages[alias]
+    name = type(storage).__name__.removesuffix("Storage").lower() or "storage"
+    return name, _bucket(storage)
+
+
+def _bucket(storage: Storage) -> str | None:
+    # django-storages has one attribute for the same thing on S3 and Google, another on Azure.
+    for attribute in ("bucket_name", "azure_container"):
+        bucket = getattr(storage, attribute, None)
+        if isinstance(bucket, str):
+            return bucket
+    return None
+
+
+@contextmanager
+def _typed(what: str) -> Iterator[None]:
+    """Every backend has errors of its own, and one of the user's own class may raise anything."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        logger.exception("The storage failed to %s.", what)
+        raise StorageUnavailable from error

@@ -1,0 +1,71 @@
+"""The schema: its types, its extensions, and what becomes of errors that nobody foresaw."""
+
+import logging
+import uuid
+
+import strawberry
+from django.db import InterfaceError, OperationalError
+from graphql import GraphQLError
+from strawberry.extensions import MaskErrors
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
+
+from graph import errors
+from graph.mutations import Mutation
+from graph.queries import Query
+from graph.scalars import SCALARS
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER = 5  # seconds
+
+
+def _is_unforeseen(error: GraphQLError) -> bool:
+    """Raised by code of ours and not meant for clients. What is found wrong with a request before anything
+    runs has no path, and says what to mend."""
+    cause = error.original_error
+    return cause is not None and error.path is not None and not isinstance(cause, GraphQLError)
+
+
+class MaskUnforeseen(MaskErrors):
+    """Clients get an id, and the log has the error under that id."""
+
+    def __init__(self) -> None:
+        super().__init__(should_mask_error=_is_unforeseen)
+
+    def anonymise_error(self, error: GraphQLError) -> GraphQLError:
+        correlation_id = uuid.uuid4().hex
+        logger.error("Unforeseen error %s at %s", correlation_id, error.path, exc_info=error.original_error)
+        message = f"Something went wrong; it was logged as {correlation_id}."
+        extensions: dict[str, object] = {"code": "INTERNAL_SERVER_ERROR", "correlationId": correlation_id}
+        if isinstance(error.original_error, OperationalError | InterfaceError):
+            message = "The service cannot answer just now; nothing was changed. Try again later."
+            extensions |= {"code": "SERVICE_UNAVAILABLE", "retryable": True, "retryAfter": RETRY_AFTER}
+        return GraphQLError(
+            message,
+            nodes=error.nodes,
+            source=error.source,
+            positions=error.positions,
+            path=error.path,
+            extensions=extensions,
+        )
+
+
+class CofferSchema(strawberry.Schema):
+    """Strawberry's schema, which logs what clients did wrong as errors of ours; `MaskUnforeseen` logs those
+    that are."""
+
+    def process_errors(
+        self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
+    ) -> None:
+        return None
+
+
+schema = CofferSchema(
+    query=Query,
+    mutation=Mutation,
+    types=list(errors.TYPES.values()),
+    config=StrawberryConfig(scalar_map=SCALARS),
+    extensions=[MaskUnforeseen],
+    exception_handlers=errors.HANDLERS,
+)

@@ -1,0 +1,182 @@
+"""Models -> GraphQL: what clients see of files, users and profiles. No field here costs a query."""
+
+from datetime import datetime
+from typing import Annotated, Self
+from uuid import UUID
+
+import strawberry
+import strawberry_django
+from django.conf import settings
+from django.db.models import QuerySet
+from strawberry import UNSET, relay
+from strawberry.scalars import JSON
+
+from accounts import models as accounts
+from files import models, signing, storage
+from files.models import FileKind, Visibility
+from files.profiles import UploadProfile as Profile
+from graph.context import Info
+from graph.errors import BadUserInput
+from graph.scalars import BigInt
+
+strawberry.enum(FileKind, description="What sort of file the bytes are, by their content type.")
+strawberry.enum(Visibility, description="Who may see a file: its owner and staff, or anyone.")
+
+MAX_URL_LIFETIME = 7 * 24 * 3600  # seconds; the longest that S3 signs for, so that all storages agree
+
+
+@strawberry_django.type(accounts.User, description="Somebody who owns files.")
+class User(relay.Node):
+    id: relay.NodeID[int]
+    username: str
+
+    @classmethod
+    def get_queryset(cls, queryset: QuerySet[accounts.User], info: Info) -> QuerySet[accounts.User]:
+        """Staff see all users, others themselves."""
+        viewer = info.context.viewer.user
+        if viewer is None:
+            return queryset.none()
+        return queryset if viewer.is_staff else queryset.filter(pk=viewer.pk)
+
+
+@strawberry.type(description="Where the bytes lie; null unless the viewer is the owner or staff.")
+class StoredObject:
+    backend: str | None = strawberry.field(description="The kind of storage, such as disk or s3.")
+    bucket: str | None = strawberry.field(description="Null where the storage has no buckets.")
+    object_key: str | None
+
+
+@strawberry.type(description="An address from which the bytes can be fetched without further credentials.")
+class SignedUrl:
+    url: str
+    expires_at: datetime
+
+
+@strawberry.type(description="A raster image whose bytes were decoded when they were received.")
+class Image:
+    file: strawberry.Private[models.File]
+
+    @strawberry.field(description="In pixels, upright (after EXIF orientation).")
+    def width(self) -> int:
+        return self.file.width or 0
+
+    @strawberry.field(description="In pixels, upright (after EXIF orientation).")
+    def height(self) -> int:
+        return self.file.height or 0
+
+    @strawberry.field(description="JPEG, PNG, GIF, WEBP or AVIF.")
+    def format(self) -> str:
+        return self.file.image_format
+
+    @strawberry.field(description="How many images are shown one after another; 1 unless animated.")
+    def frames(self) -> int:
+        return self.file.frames or 1
+
+    @strawberry.field(description="A ThumbHash in base64, from which a blurred placeholder can be drawn.")
+    def thumbhash(self) -> str:
+        return self.file.thumbhash
+
+    @strawberry.field(description="As #rrggbb.")
+    def dominant_color(self) -> str:
+        return self.file.dominant_color
+
+
+@strawberry_django.type(models.File, description="One file that was received and kept.")
+class File(relay.Node):
+    id: relay.NodeID[UUID]
+    name: str = strawberry.field(description="The client's name for it, made safe to show.")
+    title: str | None
+    description: str | None
+    tags: list[str]
+    metadata: JSON = strawberry.field(description="An object of the client's own.")
+    profile: str = strawberry.field(description="The upload profile it was received by.")
+    kind: FileKind
+    content_type: str = strawberry.field(description="Detected from the bytes, whatever the client claimed.")
+    size: BigInt = strawberry.field(description="In bytes.")
+    md5: str = strawberry.field(description="Of the stored bytes, in lower-case hex.")
+    sha256: str = strawberry.field(description="Of the stored bytes, in lower-case hex.")
+    visibility: Visibility
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def get_queryset(cls, queryset: models.FileQuerySet, info: Info) -> models.FileQuerySet:
+        """The one place where visibility is applied for the schema, nested relations included."""
+        return queryset.visible_to(info.context.viewer.user)
+
+    @strawberry_django.field(description="Null if the owner is gone, or the viewer is not signed in.")
+    def owner(root: models.File, info: Info) -> User | None:  # noqa: N805
+        return root.owner if info.context.viewer.user else None  # type: ignore[return-value]
+
+    @strawberry_django.field(description="Where the bytes lie; only for the owner and staff.")
+    def storage(root: models.File, info: Info) -> StoredObject:  # noqa: N805
+        viewer = info.context.viewer.user
+        if viewer is None or not (viewer.is_staff or viewer.pk == root.owner_id):
+            return StoredObject(backend=None, bucket=None, object_key=None)
+        backend, bucket = storage.describe(root.storage)
+        return StoredObject(backend=backend, bucket=bucket, object_key=root.key)
+
+    @strawberry_django.field(description="A signed address of the bytes that expires.")
+    def url(
+        root: models.File,  # noqa: N805
+        info: Info,
+        expires_in: Annotated[
+            int | None, strawberry.argument(description="In seconds; by default as the service is set up.")
+        ] = UNSET,
+        download: Annotated[
+            bool, strawberry.argument(description="To be saved and not shown by a browser.")
+        ] = False,
+    ) -> SignedUrl:
+        lifetime = settings.URL_LIFETIME if expires_in in (None, UNSET) else expires_in
+        if not 1 <= lifetime <= MAX_URL_LIFETIME:
+            raise BadUserInput(f"expiresIn: give a number of seconds from 1 to {MAX_URL_LIFETIME}.")
+        allowed = signing.grant(root, lifetime=lifetime, download=download)
+        path = signing.path(allowed, name=root.name)
+        return SignedUrl(url=info.context.request.build_absolute_uri(path), expires_at=allowed.expires_at)
+
+    @strawberry_django.field(description="Null unless the profile decodes images and this is one.")
+    def image(root: models.File) -> Image | None:  # noqa: N805
+        return Image(file=root) if root.is_image else None
+
+
+@strawberry.type(description="What an upload by this name must be like, to be checked before it is sent.")
+class UploadProfile:
+    name: str
+    description: str
+    max_size: BigInt = strawberry.field(description="The largest file, in bytes.")
+    types: list[str] = strawberry.field(description="Accepted content types; */* is any.")
+    visibility: Visibility = strawberry.field(description="What a file gets unless the client says it.")
+    max_pixels: BigInt | None = strawberry.field(
+        description="The largest image, over all frames; null if images are not decoded."
+    )
+    max_width: int | None = strawberry.field(description="In pixels: what is kept is made to fit.")
+    max_height: int | None = strawberry.field(description="In pixels: what is kept is made to fit.")
+
+    @classmethod
+    def of(cls, profile: Profile) -> Self:
+        width, height = profile.fit or (None, None)
+        return cls(
+            name=profile.name,
+            description=profile.description,
+            max_size=BigInt(profile.max_size),
+            types=list(profile.types),
+            visibility=Visibility(profile.visibility),
+            max_pixels=BigInt(profile.max_pixels) if profile.decoders else None,
+            max_width=width,
+            max_height=height,
+        )
+
+
+@strawberry.type(description="What the files of one kind take.")
+class KindUsage:
+    kind: FileKind
+    files: int
+    size: BigInt = strawberry.field(description="In bytes.")
+
+
+@strawberry.type(description="What the viewer's files take.")
+class StorageUsage:
+    files: int
+    size: BigInt = strawberry.field(description="In bytes.")
+    quota: BigInt | None = strawberry.field(description="In bytes; null: as many as there is room for.")
+    by_kind: list[KindUsage]

@@ -1,0 +1,22 @@
+"""The real settings over an environment of the tests' own: nothing of the machine's, nothing kept."""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+_data_dir = tempfile.mkdtemp(prefix="coffer-tests-")
+atexit.register(shutil.rmtree, _data_dir, ignore_errors=True)
+
+for name in ("STORAGE", "USE_S3_STORAGE", "DATABASE_URL", "COFFER_PROFILES", "USER_QUOTA", "DEBUG"):
+    os.environ.pop(name, None)
+os.environ |= {
+    "DATA_DIR": _data_dir,
+    "SECRET_KEY": "only-for-tests-0123456789-0123456789-0123456789",
+    "GRAPHIQL": "True",
+    "INTROSPECTION": "True",
+}
+
+from config.settings import *  # noqa: E402, F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast, and guards nothing here
