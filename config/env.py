@@ -77,10 +77,11 @@ def read() -> Env:
     env = environs.Env(eager=False)
     env.read_env(ROOT / ".env", recurse=False)
     env.add_parser("size", _size)
+    env.add_parser("folder", _folder)
     env.add_parser("database", _database)
     env.add_parser("storage", _storage)
 
-    data_dir = Path(env.str("DATA_DIR", str(ROOT / "var"))).expanduser().resolve()
+    data_dir = env.folder("DATA_DIR", str(ROOT / "var")) or ROOT  # ROOT: only until `seal` refuses
     host = env.str("HOST", "127.0.0.1")
     use_s3 = env.bool("USE_S3_STORAGE", False)
     storage = env.storage("STORAGE", "s3" if use_s3 else "local")
@@ -140,6 +141,17 @@ def _problems(error: environs.EnvValidationError) -> dict[str, list[str]]:
     }
 
 
+def _folder(value: str) -> Path:
+    """A folder that can be written to; made if need be."""
+    path = Path(value).expanduser().resolve()
+    try:
+        path.mkdir(mode=0o750, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise environs.ValidationError(f"cannot be written to: {error.strerror} ({path}).") from error
+
+
 def _size(value: str | None) -> int | None:
     if value is None:
         return None
@@ -195,7 +207,6 @@ def _kept_secret_key(data_dir: Path) -> str:
     Several machines need one key between them: there SECRET_KEY has to be set.
     """
     path = data_dir / "secret_key"
-    data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
     if not path.exists():
         # Written whole before it gets its name: a process that starts at the same moment never reads half.
         with tempfile.NamedTemporaryFile("w", dir=data_dir, prefix="secret_key.") as draft:

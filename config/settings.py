@@ -137,6 +137,7 @@ STAGING_DIR = ENV.data_dir / "incoming"
 
 STATIC_URL = "static/"
 STATIC_ROOT = ENV.data_dir / "static"
+STATIC_ROOT.mkdir(exist_ok=True)  # WhiteNoise looks into it at start
 WHITENOISE_USE_FINDERS = True  # no collectstatic before the first start
 WHITENOISE_AUTOREFRESH = DEBUG
 

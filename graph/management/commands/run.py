@@ -44,7 +44,6 @@ class Command(BaseCommand):
     def handle(self, *, workers: int, **_: Any) -> None:
         env = settings.ENV
         _check_port_is_free(env.host, env.port)
-        settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
         call_command("migrate", verbosity=0, interactive=False)
         connections.close_all()  # the workers open their own
         host = f"[{env.host}]" if ":" in env.host else env.host
