@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.http import HttpResponse
 from django.test import Client
 
 FILE_FIELDS = """
@@ -38,7 +37,7 @@ class Api:
     def __init__(self, token: str | None) -> None:
         self.client = Client(headers={"Authorization": f"Bearer {token}"} if token else {})
 
-    def post(self, query: str, **variables: Any) -> HttpResponse:
+    def post(self, query: str, **variables: Any) -> Any:
         """The whole response to a JSON request."""
         body = json.dumps({"query": query, "variables": variables})
         return self.client.post("/graphql", body, content_type="application/json")
@@ -55,7 +54,7 @@ class Api:
 
     def multipart(
         self, query: str, variables: dict[str, Any], files: dict[str, tuple[str, bytes, str]]
-    ) -> HttpResponse:
+    ) -> Any:
         """The whole response to a multipart request; `files` is path -> (name, bytes, content type)."""
         parts: dict[str, Any] = {
             "operations": json.dumps({"query": query, "variables": variables}),
