@@ -143,6 +143,8 @@ def _problems(error: environs.EnvValidationError) -> dict[str, list[str]]:
 
 def _folder(value: str) -> Path:
     """A folder that can be written to; made if need be."""
+    if not value:
+        raise environs.ValidationError("is empty; leave it out or name a folder.")
     path = Path(value).expanduser().resolve()
     try:
         path.mkdir(mode=0o750, parents=True, exist_ok=True)

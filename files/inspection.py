@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from files import images
+from files.detection import detect
 from files.errors import InvalidImage
 from files.images import ImageFacts
 from files.profiles import DECODERS, UploadProfile
@@ -28,7 +29,3 @@ def inspect(received: Received, profile: UploadProfile) -> Facts:
     if DECODERS.get(detected) in profile.decoders:
         raise InvalidImage(reason=f"it begins like {detected} but cannot be opened")
     return Facts(content_type=detected, image=None)
-
-
-def detect(head: bytes) -> str:
-    return "application/octet-stream"

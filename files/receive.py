@@ -19,11 +19,11 @@ from django.conf import settings
 from django.core.files.base import File
 from django.core.files.uploadhandler import FileUploadHandler
 
+from files.detection import HEAD_SIZE
 from files.errors import FileTooLarge, StorageUnavailable
 
 logger = logging.getLogger(__name__)
 
-HEAD_SIZE = 64 * 1024  # enough for file type detection to look past long headers
 _CHUNK_SIZE = 256 * 1024
 _MEMORY_SIZE = 512 * 1024  # smaller files never touch the disk before they are stored
 

@@ -1,10 +1,22 @@
-"""A GraphQL client for tests: Django's test client, speaking JSON and the multipart request specification."""
+"""A GraphQL client for tests: Django's test client, speaking JSON and the multipart request specification.
 
+Beside it, files that are there without an upload: rows alone, or rows and their bytes.
+"""
+
+import base64
+import hashlib
+import io
 import json
 from typing import Any
 
+from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from PIL import Image
+
+from accounts.models import User
+from files import signing, storage
+from files.models import File, FileKind, new_id
 
 FILE_FIELDS = """
     id name title description tags metadata profile kind contentType size md5 sha256 visibility
@@ -12,9 +24,7 @@ FILE_FIELDS = """
     image { width height format frames thumbhash dominantColor } createdAt updatedAt
 """
 
-UPLOAD = f"""
-    mutation Upload($input: UploadFileInput!) {{
-        uploadFile(input: $input) {{
+UPLOAD_RESULT = f"""
             __typename
             ... on File {{ {FILE_FIELDS} }}
             ... on Error {{ message }}
@@ -26,8 +36,12 @@ UPLOAD = f"""
             ... on UnknownProfile {{ profileName: profile known }}
             ... on InvalidInput {{ field reason }}
             ... on StorageUnavailable {{ retryable retryAfter }}
-        }}
-    }}
+"""
+UPLOAD = f"""
+    mutation Upload($input: UploadFileInput!) {{ uploadFile(input: $input) {{ {UPLOAD_RESULT} }} }}
+"""
+UPLOAD_MANY = f"""
+    mutation UploadMany($input: UploadFilesInput!) {{ uploadFiles(input: $input) {{ {UPLOAD_RESULT} }} }}
 """
 
 
@@ -72,3 +86,64 @@ class Api:
         answer = self.multipart(UPLOAD, {"input": {"file": None, **input}}, file).json()
         assert "errors" not in answer, answer["errors"]
         return answer["data"]["uploadFile"]
+
+    def upload_many(self, files: list[tuple[str, bytes, str]], **input: Any) -> list[dict[str, Any]]:
+        """The results of `uploadFiles`; each file is (name, bytes, content type)."""
+        places = {f"variables.input.files.{number}": file for number, file in enumerate(files)}
+        variables = {"input": {"files": [None] * len(files), **input}}
+        answer = self.multipart(UPLOAD_MANY, variables, places).json()
+        assert "errors" not in answer, answer["errors"]
+        return answer["data"]["uploadFiles"]
+
+
+def picture(
+    format_: str = "PNG", size: tuple[int, int] = (40, 20), color: str = "#ff0000", **options: Any
+) -> bytes:
+    """An image of one colour; `format_` and `options` as Pillow's `save` takes them."""
+    target = io.BytesIO()
+    Image.new("RGB", size, color).save(target, format_, **options)
+    return target.getvalue()
+
+
+def record(owner: User | None, **fields: Any) -> File:
+    """A row as uploads leave them, without bytes; what is not given does not matter to the test."""
+    file_id = fields.pop("id", None) or new_id()
+    unlike_others = hashlib.sha256(file_id.bytes).hexdigest()
+    given: dict[str, Any] = {
+        "name": "file.bin",
+        "profile": "default",
+        "kind": FileKind.OTHER,
+        "content_type": "application/octet-stream",
+        "size": 1,
+        "md5": unlike_others[:32],
+        "sha256": unlike_others,
+        "storage": storage.ALIAS,
+        "key": f"default/2026/01/31/{file_id}.bin",
+        **fields,
+    }
+    return File.objects.create(id=file_id, owner=owner, **given)
+
+
+def keep(owner: User | None, content: bytes, **fields: Any) -> File:
+    """A row and its bytes."""
+    file = record(
+        owner,
+        **{
+            "size": len(content),
+            "md5": hashlib.md5(content).hexdigest(),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            **fields,
+        },
+    )
+    storage.save(key=file.key, content=ContentFile(content))
+    return file
+
+
+def address(file: File, *, lifetime: int = 60, download: bool = False) -> str:
+    """The signed path of a file's bytes."""
+    return signing.path(signing.grant(file, lifetime=lifetime, download=download), name=file.name)
+
+
+def global_id(kind: str, value: object) -> str:
+    """An object's id as clients hold it."""
+    return base64.b64encode(f"{kind}:{value}".encode()).decode()
