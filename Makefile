@@ -68,14 +68,17 @@ $(VENV)/.dev: requirements-dev.txt $(REBUILD)
 
 rebuild:
 
-# A developer's server shows the GraphQL explorer and answers introspection,
-# unless the environment or .env says something about them.
+# A developer's server shows the GraphQL explorer and answers introspection and
+# queries by GET, unless the environment or .env says something about them.
 in-dotenv = $(shell grep -sE '^[[:space:]]*(export[[:space:]]+)?$(1)[[:space:]]*=' .env)
 ifeq ($(call in-dotenv,GRAPHIQL),)
 run: export GRAPHIQL ?= True
 endif
 ifeq ($(call in-dotenv,INTROSPECTION),)
 run: export INTROSPECTION ?= True
+endif
+ifeq ($(call in-dotenv,QUERIES_BY_GET),)
+run: export QUERIES_BY_GET ?= True
 endif
 
 # Only make itself is left to receive a Ctrl-C that the server has dealt with,

@@ -57,6 +57,8 @@ class Env:
     max_files: int
     graphiql: bool
     introspection: bool
+    queries_by_get: bool
+    max_batch: int
     log_level: str
 
 
@@ -106,6 +108,8 @@ def read() -> Env:
         "max_files": env.int("MAX_FILES", 20, validate=validate.Range(1, 1000)),
         "graphiql": env.bool("GRAPHIQL", debug),
         "introspection": env.bool("INTROSPECTION", debug),
+        "queries_by_get": env.bool("QUERIES_BY_GET", debug),
+        "max_batch": env.int("MAX_BATCH", 0, validate=validate.Range(0, 100)),
         "log_level": env.str(
             "LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
         ),

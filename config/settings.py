@@ -151,6 +151,8 @@ MAX_FILES = ENV.max_files
 DATA_UPLOAD_MAX_NUMBER_FILES = MAX_FILES
 GRAPHIQL = ENV.graphiql
 INTROSPECTION = ENV.introspection
+QUERIES_BY_GET = ENV.queries_by_get
+MAX_BATCH = ENV.max_batch
 
 # Bodies of GraphQL requests: read whole where they are JSON, and `operations` and `map` of multipart.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024

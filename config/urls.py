@@ -19,7 +19,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="graphql")),
 ]
 
-handler400 = "graph.view.bad_request"
-handler403 = "graph.view.permission_denied"
-handler404 = "graph.view.not_found"
-handler500 = "graph.view.server_error"
+handler400 = "graph.problems.bad_request"
+handler403 = "graph.problems.permission_denied"
+handler404 = "graph.problems.not_found"
+handler500 = "graph.problems.server_error"

@@ -2,22 +2,25 @@
 
 import logging
 import uuid
+from collections.abc import Iterator
 
 import strawberry
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
-from graphql import GraphQLError
-from strawberry.extensions import MaskErrors
+from graphql import GraphQLError, NoSchemaIntrospectionCustomRule
+from strawberry.extensions import MaskErrors, SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
-from graph import errors
+from graph import errors, limits
 from graph.mutations import Mutation
+from graph.problems import RETRY_AFTER
 from graph.queries import Query
 from graph.scalars import SCALARS
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER = 5  # seconds
+LIMITS = limits.Limits()
 
 
 def _is_unforeseen(error: GraphQLError) -> bool:
@@ -51,6 +54,25 @@ class MaskUnforeseen(MaskErrors):
         )
 
 
+class Guard(SchemaExtension):
+    """What is refused of a document before it is validated, and so before it can cost much."""
+
+    def on_operation(self) -> Iterator[None]:
+        self.execution_context.parse_options["max_tokens"] = LIMITS.tokens
+        yield
+
+    def on_validate(self) -> Iterator[None]:
+        context = self.execution_context
+        document = context.graphql_document
+        if document is not None:
+            errors = limits.check(document, variables=context.variables, limits=LIMITS)
+            if not settings.INTROSPECTION:
+                context.validation_rules = (*context.validation_rules, NoSchemaIntrospectionCustomRule)
+            if errors:
+                context.pre_execution_errors = errors
+        yield
+
+
 class CofferSchema(strawberry.Schema):
     """Strawberry's schema, which logs what clients did wrong as errors of ours; `MaskUnforeseen` logs those
     that are."""
@@ -65,7 +87,12 @@ schema = CofferSchema(
     query=Query,
     mutation=Mutation,
     types=list(errors.TYPES.values()),
-    config=StrawberryConfig(scalar_map=SCALARS),
-    extensions=[MaskUnforeseen],
+    config=StrawberryConfig(
+        scalar_map=SCALARS,
+        # Suggestions tell what introspection would.
+        disable_field_suggestions=not settings.INTROSPECTION,
+        batching_config={"max_operations": settings.MAX_BATCH} if settings.MAX_BATCH else None,
+    ),
+    extensions=[MaskUnforeseen, Guard],
     exception_handlers=errors.HANDLERS,
 )

@@ -1,7 +1,4 @@
-"""HTTP: who may, what is read of a request and how much of it, and what an answer looks like.
-
-Everything that is not a page is JSON, errors included.
-"""
+"""HTTP: who may ask, in which media types, and what an answer looks like. Everything but the page is JSON."""
 
 import logging
 from collections.abc import Collection, Mapping
@@ -11,171 +8,172 @@ from typing import Any
 import orjson
 from cross_web import HTTPException, SyncHTTPRequestAdapter
 from django.conf import settings
-from django.core.exceptions import (
-    RequestDataTooBig,
-    TooManyFieldsSent,
-    TooManyFilesSent,
-)
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, UnreadablePostError
-from django.http.multipartparser import MultiPartParser, MultiPartParserError
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.utils.cache import patch_vary_headers
 from django.utils.csp import CSP
 from django.utils.decorators import method_decorator
-from django.views import defaults
 from django.views.decorators.csp import csp_override
 from django.views.decorators.csrf import csrf_exempt
-from strawberry.django.views import GraphQLView
-from strawberry.http import GraphQLHTTPResponse
+from strawberry.django.views import GraphQLView, TemporalHttpResponse
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
+from strawberry.schema.exceptions import InvalidOperationTypeError
 from strawberry.types import ExecutionResult
 
 from accounts.models import Scope
 from accounts.viewer import Viewer
-from files.receive import Received, ReceivingHandler
-from graph import multipart
+from files.receive import ReceivingHandler
+from graph import body, problems
 from graph.authentication import CsrfFailed, InvalidCredentials, authenticate
 from graph.context import Context
+from graph.problems import Refused
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER = 5  # seconds
-_TOO_LARGE = HTTPStatus(413)  # its name changed in Python 3.13
+_GRAPHQL_RESPONSE = "application/graphql-response+json"
 
-
-class Refused(Exception):
-    """The request is answered with this status and no operation is run."""
-
-    def __init__(
-        self, status: HTTPStatus, code: str, message: str, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.headers = headers or {}
-
-
-class _Parser(MultiPartParser):
-    """Django's parser, with the names of files as they came: they are shown, not used as paths."""
-
-    def sanitize_file_name(self, file_name: str) -> str:
-        return file_name
+# A browser sends these only after asking the service, which says no to other origins: a request that bears
+# one was not sent by a form of a foreign page.
+_PREFLIGHT_HEADERS = ("X-Requested-With", "Apollo-Require-Preflight", "GraphQL-Preflight")
 
 
 @method_decorator(csrf_exempt, name="dispatch")  # by the middleware; `authenticate` checks for itself
 class CofferGraphQLView(GraphQLView[Context, None]):
-    """One endpoint for queries, mutations, uploads and, in a browser, GraphiQL."""
+    """One endpoint for queries, mutations, uploads and, in a browser, GraphiQL.
+
+    Answers as the GraphQL over HTTP specification has them: `application/graphql-response+json` with 4xx for
+    requests that are not run, or `application/json` with 200 for whatever is GraphQL.
+    """
+
+    # Django makes a view for each request, so these are the request's own.
+    _viewer: Viewer
+    _media_type: str
+    _uploads: ReceivingHandler
+    _was_run = True
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        uploads = ReceivingHandler(limit_of=lambda _: _largest_file())
+        self._uploads = ReceivingHandler(limit_of=lambda _: _largest_file())
         try:
-            return self._answer(request, uploads)
+            response = self._answer(request)
         except Refused as refused:
-            return _error(refused.status, refused.code, str(refused), refused.headers)
+            response = problems.answer(refused)
         except HTTPException as error:
-            return _error(HTTPStatus(error.status_code), "BAD_REQUEST", error.reason)
-        except (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent):
-            return _error(
-                _TOO_LARGE,
-                "REQUEST_TOO_LARGE",
-                f"Send at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes of JSON "
-                f"and {settings.MAX_FILES} files.",
-            )
-        except UnreadablePostError:
-            return _error(HTTPStatus.BAD_REQUEST, "BAD_REQUEST", "The body of the request broke off.")
+            response = problems.answer(problems.bad_request_because(error.reason))
+        except RecursionError:
+            response = problems.answer(problems.bad_request_because("The document is nested too deeply."))
         except (OperationalError, InterfaceError):
             logger.exception("The database failed.")
-            return unavailable()
+            response = problems.unavailable()
         finally:
-            uploads.close()
+            self._uploads.close()
+        patch_vary_headers(response, ["Accept"])
+        return response
 
-    def _answer(self, request: HttpRequest, uploads: ReceivingHandler) -> HttpResponseBase:
-        if request.method not in {"GET", "POST"}:
-            raise Refused(
-                HTTPStatus.METHOD_NOT_ALLOWED,
-                "METHOD_NOT_ALLOWED",
-                "GraphQL is asked by POST, or by GET.",
-                {"Allow": "GET, POST"},
-            )
-        if self._wants_page(request):
+    def _answer(self, request: HttpRequest) -> HttpResponseBase:
+        allowed = ["GET", "POST"] if settings.QUERIES_BY_GET else ["POST"]
+        if _wants_page(request):
             return _graphiql(request)
-        try:
-            viewer = authenticate(request)
-        except InvalidCredentials:
-            raise Refused(
-                HTTPStatus.UNAUTHORIZED,
-                "UNAUTHENTICATED",
-                "The API token is not known, has expired or was revoked; make one with `create_token`.",
-                {"WWW-Authenticate": 'Bearer realm="coffer", error="invalid_token"'},
-            ) from None
-        except CsrfFailed as error:
-            raise Refused(HTTPStatus.FORBIDDEN, "CSRF_FAILED", f"{error} Send it as X-CSRFToken.") from None
-        if request.content_type == "multipart/form-data":
-            _check_may_upload(request, viewer)
-        # What the hooks below need to know of this request.
-        request.coffer_viewer = viewer  # type: ignore[attr-defined]
-        request.coffer_uploads = uploads  # type: ignore[attr-defined]
+        if request.method not in allowed:
+            raise _method_not_allowed(allowed)
+        self._viewer = _authenticated(request)
+        self._media_type = _media_type(request)
+        if request.method == "POST":
+            body.check_head(request)
+            if request.content_type == body.MULTIPART:
+                _check_may_upload(request, self._viewer)
         return self.run(request=request)
 
-    def _wants_page(self, request: HttpRequest) -> bool:
-        accepted = request.headers.get("Accept", "")
-        return (
-            settings.GRAPHIQL
-            and request.method == "GET"
-            and "query" not in request.GET
-            and "text/html" in accepted
-        )
+    # --- the hooks of Strawberry's view ------------------------------------------------------------
 
     def should_render_graphql_ide(self, request: object) -> bool:
-        return False  # decided in `_answer`
+        return False  # decided before anything is asked of Strawberry
 
     def get_context(self, request: HttpRequest, response: HttpResponse) -> Context:
-        viewer: Viewer = request.coffer_viewer  # type: ignore[attr-defined]
-        return Context(request=request, response=response, viewer=viewer)
+        return Context(request=request, response=response, viewer=self._viewer)
 
     def decode_json(self, data: str | bytes) -> object:
-        # Stricter than the standard library: no NaN, no halves of surrogate pairs, bounded nesting.
-        return orjson.loads(data)
+        return body.decode(data)
 
     def encode_json(self, data: object) -> bytes:
         return orjson.dumps(data)
 
-    def parse_multipart(self, request: SyncHTTPRequestAdapter) -> Any:
-        django_request: HttpRequest = request.request  # type: ignore[attr-defined]
-        uploads: ReceivingHandler = django_request.coffer_uploads  # type: ignore[attr-defined]
+    def parse_http_body(
+        self, request: SyncHTTPRequestAdapter
+    ) -> GraphQLRequestData | list[GraphQLRequestData]:
+        data: Any
+        if request.method == "GET":
+            data = self.parse_query_params(request.query_params)
+        else:
+            data = body.read(request.request, self._uploads)  # type: ignore[attr-defined]
+        if isinstance(data, list):
+            self._validate_batch_request(data, protocol="http")
+            return [body.operation(each) for each in data]
+        return body.operation(data)
+
+    def execute_single(self, request: HttpRequest, *args: Any, **kwargs: Any) -> ExecutionResult:
         try:
-            parser = _Parser(django_request.META, django_request, [uploads], "utf-8")
-            fields, _ = parser.parse()
-        except MultiPartParserError as error:
-            raise HTTPException(400, f"The multipart body cannot be read: {error}") from error
-        for name in ("operations", "map"):
-            if len(fields.getlist(name)) != 1:
-                raise HTTPException(400, f"The multipart body has to have one field {name!r}.")
-        operations = self.parse_json(str(fields["operations"]))
-        file_map = self.parse_json(str(fields["map"]))
-        try:
-            return multipart.place(operations, file_map, _by_name(uploads))
-        except multipart.MultipartError as error:
-            raise HTTPException(400, str(error)) from error
+            return super().execute_single(request, *args, **kwargs)
+        except HTTPException as error:
+            if isinstance(error.__cause__, InvalidOperationTypeError):
+                raise _method_not_allowed(["POST"]) from None
+            raise
 
     def process_result(self, request: HttpRequest, result: ExecutionResult) -> GraphQLHTTPResponse:
         answer = super().process_result(request, result)
         if result.data is None and not any(error.path for error in result.errors or ()):
-            answer.pop("data", None)  # nothing was run: there are errors and no data at all
+            # Nothing was run: there are errors and no data at all, not even null.
+            answer.pop("data", None)
+            self._was_run = False
         return answer
 
+    def get_sub_response(self, request: HttpRequest) -> TemporalHttpResponse:
+        response = super().get_sub_response(request)
+        response["Content-Type"] = f"{self._media_type}; charset=utf-8"
+        # It depends on who asks, and signed URLs in it expire.
+        response["Cache-Control"] = "no-store"
+        return response
 
-def _by_name(uploads: ReceivingHandler) -> dict[str, Received]:
-    files: dict[str, Received] = {}
-    for name, received in uploads.complete:
-        if name in files:
-            raise HTTPException(400, f"The multipart body has two files called {name!r}.")
-        files[name] = received
-    return files
+    def create_response(
+        self, response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse], sub_response: HttpResponse
+    ) -> HttpResponseBase:
+        response = super().create_response(response_data, sub_response)
+        if self._media_type == _GRAPHQL_RESPONSE and not self._was_run:
+            response.status_code = HTTPStatus.BAD_REQUEST
+        return response
+
+
+# --- decided from the head of the request ----------------------------------------------------------
+
+
+def _authenticated(request: HttpRequest) -> Viewer:
+    try:
+        return authenticate(request)
+    except InvalidCredentials:
+        raise Refused(
+            HTTPStatus.UNAUTHORIZED,
+            "UNAUTHENTICATED",
+            "The API token is not known, has expired or was revoked; make one with `create_token`.",
+            {"WWW-Authenticate": 'Bearer realm="coffer", error="invalid_token"'},
+        ) from None
+    except CsrfFailed as error:
+        raise Refused(HTTPStatus.FORBIDDEN, "CSRF_FAILED", f"{error} Send it as X-CSRFToken.") from None
+
+
+def _media_type(request: HttpRequest) -> str:
+    """The media type of the answer. Raises Refused where the client takes neither that GraphQL has."""
+    if "Accept" not in request.headers:
+        return body.JSON
+    preferred = request.get_preferred_type([body.JSON, _GRAPHQL_RESPONSE])
+    if preferred is None:
+        message = f"Accept {_GRAPHQL_RESPONSE} or {body.JSON}."
+        raise Refused(HTTPStatus.NOT_ACCEPTABLE, "NOT_ACCEPTABLE", message)
+    return str(preferred)
 
 
 def _check_may_upload(request: HttpRequest, viewer: Viewer) -> None:
-    """Before a byte of the body is read. Raises Refused."""
+    """Raises Refused for who may not send files, and for what a form of a foreign page could have sent."""
     if viewer.user is None:
         raise Refused(
             HTTPStatus.UNAUTHORIZED,
@@ -185,19 +183,27 @@ def _check_may_upload(request: HttpRequest, viewer: Viewer) -> None:
         )
     if not viewer.may(Scope.WRITE):
         raise Refused(HTTPStatus.FORBIDDEN, "FORBIDDEN", "This API token has no scope `write`.")
-    length = request.headers.get("Content-Length", "")
-    if length.isascii() and length.isdecimal() and int(length[:20]) > settings.MAX_REQUEST_SIZE:
-        raise Refused(
-            _TOO_LARGE,
-            "REQUEST_TOO_LARGE",
-            f"The request has {length} bytes; the limit is {settings.MAX_REQUEST_SIZE} bytes.",
-        )
+    by_cookie = "Authorization" not in request.headers
+    if by_cookie and not any(header in request.headers for header in _PREFLIGHT_HEADERS):
+        message = f"Send one of the headers {', '.join(_PREFLIGHT_HEADERS)}, with any value."
+        raise Refused(HTTPStatus.FORBIDDEN, "PREFLIGHT_REQUIRED", message)
+
+
+def _method_not_allowed(allowed: Collection[str]) -> Refused:
+    return Refused(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        "METHOD_NOT_ALLOWED",
+        f"Send this by {' or '.join(allowed)}.",
+        {"Allow": ", ".join(allowed)},
+    )
 
 
 def _largest_file() -> int:
     """Past this no profile lets a file in, so its bytes need not be kept."""
     return max(profile.max_size for profile in settings.UPLOAD_PROFILES.values())
 
+
+# --- the page --------------------------------------------------------------------------------------
 
 _PAGE_POLICY: Mapping[str, Collection[str]] = {
     "default-src": [CSP.NONE],
@@ -213,66 +219,13 @@ _PAGE_POLICY: Mapping[str, Collection[str]] = {
 }
 
 
+def _wants_page(request: HttpRequest) -> bool:
+    asks_for_html = "text/html" in request.headers.get("Accept", "")
+    return bool(
+        settings.GRAPHIQL and request.method == "GET" and "query" not in request.GET and asks_for_html
+    )
+
+
 @csp_override(_PAGE_POLICY)
 def _graphiql(request: HttpRequest) -> HttpResponse:
     return render(request, "graph/graphiql.html")
-
-
-# --- errors of HTTP --------------------------------------------------------------------------------
-
-
-def _error(
-    status: HTTPStatus, code: str, message: str, headers: Mapping[str, str] | None = None
-) -> HttpResponse:
-    body = {"errors": [{"message": message, "extensions": {"code": code}}]}
-    return HttpResponse(
-        orjson.dumps(body), status=status, content_type="application/json", headers=dict(headers or {})
-    )
-
-
-def unavailable() -> HttpResponse:
-    """The database is down: nothing was done, and trying again is right."""
-    body = {
-        "errors": [
-            {
-                "message": "The service cannot answer just now; nothing was changed. Try again later.",
-                "extensions": {"code": "SERVICE_UNAVAILABLE", "retryable": True, "retryAfter": RETRY_AFTER},
-            }
-        ]
-    }
-    return HttpResponse(
-        orjson.dumps(body),
-        status=HTTPStatus.SERVICE_UNAVAILABLE,
-        content_type="application/json",
-        headers={"Retry-After": str(RETRY_AFTER)},
-    )
-
-
-def _is_for_people(request: HttpRequest) -> bool:
-    return request.path.startswith("/admin/")
-
-
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    if _is_for_people(request):
-        return defaults.bad_request(request, exception)
-    return _error(HTTPStatus.BAD_REQUEST, "BAD_REQUEST", "The request cannot be understood.")
-
-
-def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    if _is_for_people(request):
-        return defaults.permission_denied(request, exception)
-    return _error(HTTPStatus.FORBIDDEN, "FORBIDDEN", "The request is not allowed.")
-
-
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    if _is_for_people(request):
-        return defaults.page_not_found(request, exception)
-    return _error(HTTPStatus.NOT_FOUND, "NOT_FOUND", "There is nothing at this address.")
-
-
-def server_error(request: HttpRequest) -> HttpResponseBase:
-    if _is_for_people(request):
-        return defaults.server_error(request)
-    return _error(
-        HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR", "Something went wrong; it was logged."
-    )

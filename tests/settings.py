@@ -15,6 +15,7 @@ os.environ |= {
     "SECRET_KEY": "only-for-tests-0123456789-0123456789-0123456789",
     "GRAPHIQL": "True",
     "INTROSPECTION": "True",
+    "QUERIES_BY_GET": "True",
 }
 
 from config.settings import *  # noqa: E402, F403

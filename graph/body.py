@@ -1,0 +1,166 @@
+"""The body of a request -> operations: JSON or multipart, read once and no further than is allowed."""
+
+import json
+from collections.abc import Iterator
+from http import HTTPStatus
+
+import orjson
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpRequest, UnreadablePostError
+from django.http.multipartparser import MultiPartParser, MultiPartParserError
+from strawberry.http import GraphQLRequestData
+
+from files.receive import Received, ReceivingHandler
+from graph import multipart
+from graph.problems import TOO_LARGE, Refused, bad_request_because
+
+JSON = "application/json"
+MULTIPART = "multipart/form-data"
+_CHUNK_SIZE = 64 * 1024
+
+
+def check_head(request: HttpRequest) -> None:
+    """Raises Refused for a body that cannot be of a GraphQL request, before a byte of it is read."""
+    charset = (request.content_params or {}).get("charset", "utf-8").lower()
+    if request.content_type not in {JSON, MULTIPART} or charset not in {"utf-8", "utf8", "us-ascii"}:
+        raise Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "UNSUPPORTED_MEDIA_TYPE",
+            f"Send {JSON}, or {MULTIPART} for files, in UTF-8.",
+            {"Accept": f"{JSON}, {MULTIPART}"},
+        )
+    length = request.headers.get("Content-Length", "")
+    if not length and isinstance(request, WSGIRequest):
+        # Under WSGI nothing says where a chunked body ends.
+        raise Refused(HTTPStatus.LENGTH_REQUIRED, "LENGTH_REQUIRED", "Send the length of the body.")
+    if length.isascii() and length.isdecimal() and int(length[:20]) > _limit(request):
+        raise _too_large(request)
+
+
+def read(request: HttpRequest, uploads: ReceivingHandler) -> object:
+    """What the body says, each file of it in its place. Raises Refused."""
+    try:
+        if request.content_type == MULTIPART:
+            return _multipart(request, uploads)
+        return decode(_Stream(request).read())
+    except (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent):
+        raise _too_large(request) from None
+    except UnreadablePostError:
+        raise bad_request_because("The body of the request broke off.") from None
+
+
+def decode(text: str | bytes) -> object:
+    """JSON by the letter: no NaN, no halves of surrogate pairs, no bottomless nesting. Raises Refused."""
+    try:
+        return orjson.loads(text)
+    except json.JSONDecodeError as error:
+        raise bad_request_because(f"This is not JSON: {error}.") from None
+
+
+def operation(data: object) -> GraphQLRequestData:
+    """One operation of a request. Raises Refused where a member has another type than specified."""
+    if not isinstance(data, dict):
+        raise bad_request_because("A request is a JSON object with a `query`.")
+    for member, kinds in _MEMBERS.items():
+        if not isinstance(data.get(member), (*kinds, type(None))):
+            raise bad_request_because(f"`{member}` has to be {_NAMES[kinds[0]]} or null, if given.")
+    return GraphQLRequestData(
+        query=data.get("query"),
+        variables=data.get("variables"),
+        operation_name=data.get("operationName"),
+        extensions=data.get("extensions"),
+    )
+
+
+_MEMBERS: dict[str, tuple[type, ...]] = {
+    "query": (str,),
+    "variables": (dict,),
+    "operationName": (str,),
+    "extensions": (dict,),
+}
+_NAMES: dict[type, str] = {str: "a string", dict: "an object"}
+
+
+def _limit(request: HttpRequest) -> int:
+    """In bytes, of the whole body."""
+    is_multipart = request.content_type == MULTIPART
+    limit: int = settings.MAX_REQUEST_SIZE if is_multipart else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    return limit
+
+
+def _too_large(request: HttpRequest) -> Refused:
+    return Refused(
+        TOO_LARGE,
+        "REQUEST_TOO_LARGE",
+        f"The request is too large: send at most {_limit(request)} bytes, "
+        f"{settings.DATA_UPLOAD_MAX_MEMORY_SIZE} of them JSON, and {settings.MAX_FILES} files.",
+    )
+
+
+class _Stream:
+    """The body as it comes in, which ends with RequestDataTooBig at the limit whatever length was claimed."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+        self._left = _limit(request)
+
+    def read(self, num_bytes: int | None = None, /) -> bytes:
+        wanted = self._left + 1 if num_bytes is None else min(num_bytes, self._left + 1)
+        data: bytes = self._request.read(wanted)
+        self._left -= len(data)
+        if self._left < 0:
+            raise RequestDataTooBig
+        return data
+
+    def __iter__(self) -> Iterator[bytes]:
+        while chunk := self.read(_CHUNK_SIZE):
+            yield chunk
+
+    # The parser's stream is declared with lines, which a multipart body does not have.
+
+    def readline(self, limit: int | None = None, /) -> bytes:
+        raise NotImplementedError
+
+    def readlines(self) -> list[bytes]:
+        raise NotImplementedError
+
+
+class _Parser(MultiPartParser):
+    """Django's parser, with the names of files as they came: they are shown, not used as paths."""
+
+    def sanitize_file_name(self, file_name: str) -> str:
+        return file_name
+
+
+def _multipart(request: HttpRequest, uploads: ReceivingHandler) -> object:
+    """`operations` of a multipart request, the files in their places."""
+    meta = {
+        # Django reads both by the letter; but media types are the same in either case, and a chunked body
+        # has no length.
+        "CONTENT_TYPE": MULTIPART + request.META["CONTENT_TYPE"][len(MULTIPART) :],
+        "CONTENT_LENGTH": request.META.get("CONTENT_LENGTH") or "1",
+    }
+    try:
+        fields, _ = _Parser(meta, _Stream(request), [uploads], "utf-8").parse()
+    except MultiPartParserError as error:
+        raise bad_request_because(f"The multipart body cannot be read: {error}") from None
+    for name in ("operations", "map"):
+        if len(fields.getlist(name)) != 1:
+            raise bad_request_because(f"A multipart request has one field `{name}`, before its files.")
+    try:
+        return multipart.place(
+            decode(str(fields["operations"])), decode(str(fields["map"])), _by_name(uploads)
+        )
+    except multipart.MultipartError as error:
+        raise bad_request_because(str(error)) from None
+
+
+def _by_name(uploads: ReceivingHandler) -> dict[str, Received]:
+    files: dict[str, Received] = {}
+    for name, received in uploads.complete:
+        if name in files:
+            raise bad_request_because(f"The multipart body has two files called {name!r}.")
+        files[name] = received
+    return files

@@ -1,0 +1,85 @@
+"""Answers that are no answers to an operation: JSON with GraphQL's shape of errors, whatever went wrong."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.views import defaults
+
+RETRY_AFTER = 5  # seconds
+
+TOO_LARGE = HTTPStatus(413)  # its name changed in Python 3.13
+
+
+class Refused(Exception):
+    """The request is answered with this status and nothing of it is run; `code` is for programs."""
+
+    def __init__(
+        self, status: HTTPStatus, code: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.headers = headers or {}
+
+
+def bad_request_because(message: str) -> Refused:
+    """A request that is not what the specifications say, and where."""
+    return Refused(HTTPStatus.BAD_REQUEST, "BAD_REQUEST", message)
+
+
+def answer(refused: Refused, **extensions: Any) -> HttpResponse:
+    """The refusal as a response."""
+    body = {"errors": [{"message": str(refused), "extensions": {"code": refused.code, **extensions}}]}
+    return HttpResponse(
+        orjson.dumps(body),
+        status=refused.status,
+        content_type="application/json",
+        headers=dict(refused.headers),
+    )
+
+
+def unavailable() -> HttpResponse:
+    """The database is down: nothing was done, and trying again is right."""
+    refused = Refused(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "SERVICE_UNAVAILABLE",
+        "The service cannot answer just now; nothing was changed. Try again later.",
+        {"Retry-After": str(RETRY_AFTER)},
+    )
+    return answer(refused, retryable=True, retryAfter=RETRY_AFTER)
+
+
+# --- what Django answers by itself -----------------------------------------------------------------
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    if _is_for_people(request):
+        return defaults.bad_request(request, exception)
+    return answer(bad_request_because("The request cannot be understood."))
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    if _is_for_people(request):
+        return defaults.permission_denied(request, exception)
+    return answer(Refused(HTTPStatus.FORBIDDEN, "FORBIDDEN", "The request is not allowed."))
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    if _is_for_people(request):
+        return defaults.page_not_found(request, exception)
+    return answer(Refused(HTTPStatus.NOT_FOUND, "NOT_FOUND", "There is nothing at this address."))
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    if _is_for_people(request):
+        return defaults.server_error(request)
+    message = "Something went wrong; it was logged."
+    return answer(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR", message))
+
+
+def _is_for_people(request: HttpRequest) -> bool:
+    return request.path.startswith("/admin/")
