@@ -61,7 +61,7 @@ def revoke(token: ApiToken) -> None:
 
 
 def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
 def _note_use(token: ApiToken) -> None:

@@ -1,9 +1,124 @@
-"""The ASGI application, for uvicorn, daphne and their kind."""
+"""The ASGI application, for uvicorn, daphne and their kind.
 
+Django's own handler writes the whole body of a request to disk before a view is called, so that no view can
+refuse it, and an upload is written twice. Here the body is handed to the thread of the request as it comes.
+"""
+
+import asyncio
+import io
 import os
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-from django.core.asgi import get_asgi_application
+import django
+from django.conf import settings
+from django.core.exceptions import RequestAborted, RequestDataTooBig
+from django.core.handlers.asgi import ASGIHandler
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-application = get_asgi_application()
+type Message = dict[str, Any]
+type Receive = Callable[[], Awaitable[Message]]
+
+_BATCH = 256 * 1024  # bytes fetched from the event loop at once: each time costs a change of threads
+_IDLE = 60.0  # seconds without a byte after which a client counts as gone
+
+
+class StreamedBody(io.RawIOBase):
+    """The body of one request, read by the request's thread while the event loop receives it.
+
+    Nothing is received before it is asked for, so a slow reader slows the client and fills no memory. Also
+    takes the place of `receive` in Django's handler, which passes it to `read_body` and
+    `listen_for_disconnect`.
+    """
+
+    def __init__(self, receive: Receive, *, limit: int) -> None:
+        super().__init__()
+        self._left = limit
+        self._receive = receive
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._buffer = bytearray()
+        self._complete = asyncio.Event()
+
+    def read(self, size: int | None = -1) -> bytes:
+        """At most `size` bytes, fewer only at the end; all that are left for None or a negative size.
+
+        Raises ConnectionResetError if the client goes away before the end, TimeoutError if it falls silent,
+        and RequestDataTooBig past the limit.
+        """
+        wanted = None if size is None or size < 0 else size
+        while not self._complete.is_set() and (wanted is None or len(self._buffer) < wanted):
+            self._fetch()
+        end = len(self._buffer) if wanted is None else wanted
+        data = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        return data
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """For what of Django reads lines; none of it does so for GraphQL."""
+        while b"\n" not in self._buffer and not self._complete.is_set():
+            self._fetch()
+        end = self._buffer.find(b"\n") + 1 or len(self._buffer)
+        return self.read(end if size is None or size < 0 else min(size, end))
+
+    def readable(self) -> bool:
+        return True
+
+    async def disconnected(self) -> None:
+        """Return when the client has gone. Before the body is complete, `read` is who finds that out."""
+        await self._complete.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    def _fetch(self) -> None:
+        if threading.get_ident() == self._loop_thread:
+            raise RuntimeError(
+                "The body of a request cannot be read on the event loop: it would wait for itself."
+            )
+        batch = asyncio.run_coroutine_threadsafe(self._receive_batch(len(self._buffer)), self._loop).result()
+        self._left -= len(batch)
+        if self._left < 0:
+            raise RequestDataTooBig("The body of the request is larger than the service takes.")
+        self._buffer += batch
+
+    async def _receive_batch(self, have: int) -> bytes:
+        batch = bytearray()
+        while not batch or have + len(batch) < _BATCH:
+            async with asyncio.timeout(_IDLE):
+                message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ConnectionResetError("The client went away before its request was complete.")
+            batch += message.get("body", b"")
+            if not message.get("more_body", False):
+                self._complete.set()
+                break
+        return bytes(batch)
+
+
+class StreamingASGIHandler(ASGIHandler):
+    """Django's handler, without the copy of each body on disk."""
+
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+        body: Any = StreamedBody(receive, limit=_limit(scope))
+        await super().handle(scope, body, send)
+
+    async def read_body(self, receive: Any) -> Any:
+        return receive
+
+    async def listen_for_disconnect(self, receive: Any) -> None:
+        await receive.disconnected()
+        raise RequestAborted
+
+
+def _limit(scope: Any) -> int:
+    """In bytes. Django bounds what it reads into memory by the length that the client claims, if it does."""
+    for name, value in scope["headers"]:
+        if name == b"content-type" and value.lower().startswith(b"multipart/"):
+            return int(settings.MAX_REQUEST_SIZE)
+    return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+
+
+django.setup(set_prefix=False)
+application = StreamingASGIHandler()

@@ -72,12 +72,12 @@ class InvalidEnvironment(Exception):
 
 
 def read() -> Env:
-    """The environment, completed from `.env` in the project's folder (what is set already wins).
+    """The environment, completed from the file ENV_FILE (`.env` in the project's folder); what is set wins.
 
     Raises InvalidEnvironment, which names every wrong variable.
     """
     env = environs.Env(eager=False)
-    env.read_env(ROOT / ".env", recurse=False)
+    env.read_env(env.path("ENV_FILE", ROOT / ".env"), recurse=False)
     env.add_parser("size", _size)
     env.add_parser("folder", _folder)
     env.add_parser("database", _database)

@@ -115,6 +115,7 @@ def _file_storage() -> dict[str, Any]:
                 "custom_domain": ENV.s3.custom_domain,
                 "querystring_auth": ENV.s3.querystring_auth,
                 "signature_version": "s3v4",
+                "max_memory_size": 1024 * 1024,  # of an object that is read; by default all of it
                 # Keys are unique: asking first whether one is taken would cost a request for each save.
                 "file_overwrite": True,
                 "default_acl": "private",

@@ -42,7 +42,11 @@ class DiskStorage(FileSystemStorage):
                     break
                 except FileExistsError:
                     name = self.get_available_name(name)
-            _flush_folder(final.parent)
+            try:
+                _flush_folder(final.parent)
+            except OSError:
+                final.unlink(missing_ok=True)
+                raise
         finally:
             draft.unlink(missing_ok=True)
         return name.replace("\\", "/")

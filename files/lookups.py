@@ -24,7 +24,7 @@ class _TagLookup(Lookup[Any]):
         column, params = self.process_lhs(compiler, connection)
         words = self.words()
         marks = ", ".join(["%s"] * len(words))
-        found = f"SELECT count(*) FROM json_each({column}) WHERE value IN ({marks})"  # noqa: S608
+        found = f"SELECT count(DISTINCT value) FROM json_each({column}) WHERE value IN ({marks})"  # noqa: S608
         return f"({found}) >= %s", [*params, *words, self.needed(words)]
 
     def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **_: Any) -> Sql:
@@ -42,7 +42,7 @@ class HasAnyTag(_TagLookup):
     postgres_operator = "?|"
 
     def needed(self, words: list[str]) -> int:
-        return min(1, len(words))
+        return 1
 
 
 @JSONField.register_lookup

@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 from uuid import UUID
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models import Count, Sum
 from django.utils import timezone
 
@@ -58,14 +58,15 @@ def upload(*, owner: User, received: Received, profile: str, description: Descri
     purpose = profiles.find(settings.UPLOAD_PROFILES, profile)
     fields = clean({"visibility": Visibility(purpose.visibility), **_given(description)})
     fields.setdefault("name", validators.display_name(received.name))
-    received.check()
     validators.check_size(received.size, purpose)
+    received.check()
     facts = inspection.inspect(received, purpose)
     validators.check_type(facts.content_type, purpose, claimed=received.content_type)
     if purpose.fit is None:
         return _keep(owner=owner, received=received, facts=facts, profile=purpose, fields=fields)
     fitted = _fitted(received, purpose, purpose.fit)
     try:
+        fitted.check()
         facts = inspection.inspect(fitted, purpose)
         return _keep(owner=owner, received=fitted, facts=facts, profile=purpose, fields=fields)
     finally:
@@ -199,6 +200,10 @@ def _keep(
             )
             inserted = True
         return file
+    except IntegrityError as error:
+        # At the commit, where foreign keys are checked: the owner was deleted meanwhile.
+        _delete_object(key=key, alias=storage.ALIAS)
+        raise StorageUnavailable(retryable=False) from error
     except BaseException:
         if inserted:
             # The commit failed, perhaps only its answer: with the bytes kept, either way is safe.
@@ -229,7 +234,7 @@ def _check_quota(owner: User, size: int, *, lock: bool = False) -> None:
         return
     with _database_errors():
         if lock:
-            User.objects.select_for_update().get(pk=owner.pk)
+            list(User.objects.select_for_update().filter(pk=owner.pk))
         used = File.objects.filter(owner=owner).aggregate(used=Sum("size", default=0))["used"]
     if used + size > quota:
         raise QuotaExceeded(size=size, used=used, quota=quota)

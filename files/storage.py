@@ -32,7 +32,7 @@ def key_of(*, file_id: UUID, profile: str, extension: str, now: datetime) -> str
 
 def save(*, key: str, content: File[bytes], alias: str = ALIAS) -> None:
     """Store the object under exactly this key. Raises StorageUnavailable, and then nothing is stored."""
-    with _typed(f"save {key}"):
+    with _typed(f"save {key}", may_be_missing=False):
         kept = storages[alias].save(key, content)
         if kept != key:
             storages[alias].delete(kept)
@@ -68,12 +68,15 @@ def _bucket(storage: Storage) -> str | None:
 
 
 @contextmanager
-def _typed(what: str) -> Iterator[None]:
-    """Every backend has errors of its own, and one of the user's own class may raise anything."""
+def _typed(what: str, *, may_be_missing: bool = True) -> Iterator[None]:
+    """Every backend has errors of its own, and one of the user's own class may raise anything.
+
+    FileNotFoundError passes where the object may be missing; elsewhere it says that the storage is.
+    """
     try:
         yield
-    except FileNotFoundError:
-        raise
     except Exception as error:
+        if may_be_missing and isinstance(error, FileNotFoundError):
+            raise
         logger.exception("The storage failed to %s.", what)
         raise StorageUnavailable from error

@@ -124,13 +124,13 @@ class File(relay.Node):
             int | None, strawberry.argument(description="In seconds; by default as the service is set up.")
         ] = UNSET,
         download: Annotated[
-            bool, strawberry.argument(description="To be saved and not shown by a browser.")
+            bool | None, strawberry.argument(description="To be saved and not shown by a browser.")
         ] = False,
     ) -> SignedUrl:
         lifetime = settings.URL_LIFETIME if expires_in in (None, UNSET) else expires_in
         if not 1 <= lifetime <= MAX_URL_LIFETIME:
             raise BadUserInput(f"expiresIn: give a number of seconds from 1 to {MAX_URL_LIFETIME}.")
-        allowed = signing.grant(root, lifetime=lifetime, download=download)
+        allowed = signing.grant(root, lifetime=lifetime, download=bool(download))
         path = signing.path(allowed, name=root.name)
         return SignedUrl(url=info.context.request.build_absolute_uri(path), expires_at=allowed.expires_at)
 

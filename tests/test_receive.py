@@ -1,0 +1,291 @@
+"""Bytes as they come in: measured in one pass, kept until they are stored or forgotten, never left behind."""
+
+import hashlib
+import random
+import resource
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as example_settings
+from hypothesis import strategies as st
+
+from files.detection import HEAD_SIZE
+from files.errors import FileTooLarge, StorageUnavailable
+from files.receive import Received, ReceivingHandler
+
+KIB = 1024
+MIB = 1024 * KIB
+LARGE = random.Random(1).randbytes(MIB + 3)  # too large to be held in memory
+CHUNK = 64 * KIB
+
+
+@pytest.fixture
+def incoming(settings) -> Path:
+    """Where bytes wait; made when the first of them come."""
+    return Path(settings.STAGING_DIR)
+
+
+def left_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.exists() else []
+
+
+def receive(content: bytes, *, limit: int = 10 * MIB, chunk: int = CHUNK) -> Received:
+    received = Received(name="file.bin", content_type="text/plain", limit=limit)
+    for start in range(0, len(content), chunk):
+        received.write(content[start : start + chunk])
+    return received
+
+
+def bytes_of(received: Received) -> bytes:
+    with received.open() as file:
+        return file.read()
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file of this process may grow past `size` bytes: to the writer, the same as a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+# --- measures --------------------------------------------------------------------------------------
+
+
+@example_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    size=st.one_of(
+        st.integers(0, 200),
+        st.sampled_from([HEAD_SIZE - 1, HEAD_SIZE, HEAD_SIZE + 1, 512 * KIB, 512 * KIB + 1]),
+        st.integers(0, len(LARGE)),
+    ),
+    cuts=st.lists(st.integers(0, len(LARGE)), max_size=8),
+)
+def test_measures_do_not_depend_on_how_the_bytes_are_cut(incoming: Path, size: int, cuts: list[int]) -> None:
+    content = LARGE[:size]
+    edges = sorted({0, size, *(cut for cut in cuts if cut < size)})
+    received = Received(name=None, content_type=None, limit=len(LARGE))
+    with closing(received):
+        for first, last in pairwise(edges):
+            received.write(content[first:last])
+        received.check()
+        assert received.size == size
+        assert received.md5 == hashlib.md5(content).hexdigest()
+        assert received.sha256 == hashlib.sha256(content).hexdigest()
+        assert received.head == content[:HEAD_SIZE]
+        assert bytes_of(received) == content
+    assert left_in(incoming) == []
+
+
+def test_empty_chunks_change_nothing() -> None:
+    received = Received(name=None, content_type=None, limit=10)
+    for chunk in (b"", b"ab", b"", b"c", b""):
+        received.write(chunk)
+    received.check()
+    assert (received.size, bytes_of(received)) == (3, b"abc")
+    received.close()
+
+
+def test_what_the_client_said_is_kept_as_it_was_said() -> None:
+    received = Received(name="../a\u202eb.png", content_type="image/gif", limit=1)
+    assert (received.name, received.content_type) == ("../a\u202eb.png", "image/gif")
+    received.close()
+
+
+def test_bytes_that_are_there_already_are_measured_like_others() -> None:
+    received = Received.of_bytes(b"abc", name="abc.txt", content_type="text/plain")
+    received.check()
+    assert (received.size, received.head, bytes_of(received)) == (3, b"abc", b"abc")
+    assert received.sha256 == hashlib.sha256(b"abc").hexdigest()
+    assert (received.name, received.content_type) == ("abc.txt", "text/plain")
+    received.close()
+
+
+def test_the_bytes_can_be_read_again_from_the_start() -> None:
+    with closing(receive(LARGE)) as received:
+        assert bytes_of(received) == LARGE
+        with received.open() as file:
+            assert file.read(10) == LARGE[:10]
+        assert bytes_of(received) == LARGE
+
+
+# --- where they wait -------------------------------------------------------------------------------
+
+
+def test_a_small_file_never_touches_the_disk(incoming: Path) -> None:
+    with closing(receive(LARGE[: 512 * KIB])) as received:
+        assert left_in(incoming) == []
+        assert received.staged(name="key", content_type="text/plain").staged_path is None
+
+
+def test_a_large_file_waits_in_a_file_that_only_the_service_can_read(incoming: Path) -> None:
+    with closing(receive(LARGE)) as received:
+        (path,) = left_in(incoming)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert received.staged(name="key", content_type="text/plain").staged_path == str(path)
+        assert path.read_bytes() == LARGE
+
+
+def test_closing_forgets_a_large_file(incoming: Path) -> None:
+    received = receive(LARGE)
+    assert len(left_in(incoming)) == 1
+    received.close()
+    assert left_in(incoming) == []
+
+
+def test_closing_twice_is_fine(incoming: Path) -> None:
+    received = receive(LARGE)
+    received.close()
+    received.close()
+    assert left_in(incoming) == []
+
+
+def test_closing_is_fine_when_the_staged_file_is_gone_already(incoming: Path) -> None:
+    received = receive(LARGE)
+    (path,) = left_in(incoming)
+    path.unlink()
+    received.close()
+
+
+def test_staged_bytes_bear_the_key_and_the_detected_type() -> None:
+    with closing(receive(b"abc")) as received:
+        staged = received.staged(name="image/key.png", content_type="image/png")
+        assert (staged.name, staged.content_type, staged.size) == ("image/key.png", "image/png", 3)
+
+
+@pytest.mark.parametrize("content", [b"abc", LARGE], ids=["in memory", "in a file"])
+def test_closing_staged_bytes_leaves_them_for_the_next_storage(content: bytes) -> None:
+    with closing(receive(content)) as received:
+        for key in ("first", "second"):
+            staged = received.staged(name=key, content_type="text/plain")
+            assert b"".join(staged.chunks()) == content
+            staged.close()
+
+
+# --- the limit -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 1000, 600 * KIB])
+def test_a_file_may_be_exactly_as_large_as_the_limit(size: int) -> None:
+    with closing(receive(LARGE[:size], limit=size)) as received:
+        received.check()
+        assert bytes_of(received) == LARGE[:size]
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 600 * KIB], ids=["nothing", "in memory", "in a file"])
+def test_past_the_limit_the_true_size_is_told_and_no_bytes_are_kept(incoming: Path, limit: int) -> None:
+    with closing(receive(LARGE, limit=limit)) as received:
+        with pytest.raises(FileTooLarge) as raised:
+            received.check()
+        assert (raised.value.size, raised.value.limit) == (len(LARGE), limit)
+        assert received.size == len(LARGE)
+        assert left_in(incoming) == []
+        with pytest.raises(ValueError, match="closed"), received.open() as file:
+            file.read()
+
+
+def test_bytes_past_the_limit_are_not_hoarded(incoming: Path) -> None:
+    received = Received(name=None, content_type=None, limit=600 * KIB)
+    for chunk in (LARGE[: 600 * KIB], b"x"):
+        assert len(left_in(incoming)) <= 1
+        received.write(chunk)
+    assert left_in(incoming) == []
+    received.write(LARGE)
+    assert left_in(incoming) == []
+    received.close()
+
+
+# --- a disk that is full ---------------------------------------------------------------------------
+
+
+def test_a_disk_that_fills_up_is_a_typed_error_and_leaves_nothing(incoming: Path, caplog) -> None:
+    with room_for(700 * KIB), closing(receive(LARGE)) as received:
+        assert left_in(incoming) == []
+        with pytest.raises(StorageUnavailable) as raised:
+            received.check()
+    assert isinstance(raised.value.__cause__, OSError)
+    assert len(caplog.records) == 1
+    assert received.size == len(LARGE)
+
+
+def test_after_a_failure_further_bytes_are_counted_and_not_kept(incoming: Path) -> None:
+    with room_for(700 * KIB):
+        received = receive(LARGE)
+    received.write(b"more")
+    assert received.size == len(LARGE) + 4
+    assert left_in(incoming) == []
+    with pytest.raises(StorageUnavailable):
+        received.check()
+    received.close()
+
+
+def test_the_last_bytes_of_a_full_disk_are_missed_before_they_are_stored(incoming: Path) -> None:
+    whole = 600 * KIB
+    with room_for(whole), closing(receive(LARGE[:whole], chunk=whole)) as received:
+        received.write(b"these wait in a buffer")
+        assert len(left_in(incoming)) == 1
+        with pytest.raises(StorageUnavailable):
+            received.check()
+        assert left_in(incoming) == []
+
+
+def test_a_full_disk_does_not_matter_to_what_fits_into_memory(incoming: Path) -> None:
+    with room_for(0), closing(receive(b"small")) as received:
+        received.check()
+        assert bytes_of(received) == b"small"
+
+
+def test_a_folder_that_cannot_be_made_is_a_typed_error(settings, tmp_path: Path) -> None:
+    (tmp_path / "in the way").write_bytes(b"")
+    settings.STAGING_DIR = tmp_path / "in the way" / "incoming"
+    with closing(receive(LARGE)) as received, pytest.raises(StorageUnavailable):
+        received.check()
+
+
+def test_closing_after_a_failure_is_fine(incoming: Path) -> None:
+    with room_for(700 * KIB):
+        received = receive(LARGE)
+    received.close()
+    received.close()
+    assert left_in(incoming) == []
+
+
+# --- the parts of a request ------------------------------------------------------------------------
+
+
+def begin(handler: ReceivingHandler, field: str, content: bytes) -> None:
+    handler.new_file(field, f"{field}.bin", "text/plain", None, "utf-8", None)
+    handler.receive_data_chunk(content, 0)
+
+
+def test_each_part_is_received_under_its_name_and_its_limit() -> None:
+    handler = ReceivingHandler(limit_of={"a": 3, "b": 2}.__getitem__)
+    for field in ("a", "b"):
+        begin(handler, field, b"abc")
+        handler.file_complete(3)
+    (name, fits), (other, large) = handler.complete
+    assert (name, other) == ("a", "b")
+    fits.check()
+    assert (fits.name, bytes_of(fits)) == ("a.bin", b"abc")
+    with pytest.raises(FileTooLarge):
+        large.check()
+    handler.close()
+
+
+def test_a_part_that_broke_off_is_not_complete_and_is_forgotten_too(incoming: Path) -> None:
+    handler = ReceivingHandler(limit_of=lambda _: 10 * MIB)
+    begin(handler, "whole", LARGE)
+    handler.file_complete(len(LARGE))
+    begin(handler, "half", LARGE)
+    assert [name for name, _ in handler.complete] == ["whole"]
+    assert len(left_in(incoming)) == 2
+    handler.close()
+    assert left_in(incoming) == []

@@ -1,0 +1,231 @@
+"""The one way to the storages: keys, and errors that are the same whatever lies behind."""
+
+import hashlib
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.core.files.base import ContentFile, File
+from django.core.files.storage import InMemoryStorage, Storage, storages
+
+from files import storage
+from files.errors import StorageUnavailable
+from files.models import File as FileRow
+from files.receive import Received
+from files.storage import UnexpectedKey
+from tests.conftest import stored_files
+
+KEY = "default/2026/01/31/object.bin"
+
+
+class Failing(Storage):
+    """Raises one exception, whatever is asked of it."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def _open(self, name: str, mode: str = "rb") -> File[bytes]:
+        raise self.error
+
+    def _save(self, name: str, content: File[bytes]) -> str:
+        raise self.error
+
+    def delete(self, name: str) -> None:
+        raise self.error
+
+    def exists(self, name: str) -> bool:
+        return False
+
+
+class Renaming(InMemoryStorage):
+    """Keeps everything under a name of its own."""
+
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
+        return f"{name}-renamed"
+
+
+class SomebodysError(Exception):
+    """Of a library that this service knows nothing of."""
+
+
+def use(settings, backend: str, **options: Any) -> Storage:
+    """The default storage, which from now on is of this class."""
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": backend, "OPTIONS": options}}
+    return storages["default"]
+
+
+def row(key: str = KEY) -> FileRow:
+    return FileRow(key=key, storage="default")
+
+
+def attempt(verb: str) -> None:
+    """Each of the three things that are done with objects."""
+    match verb:
+        case "save":
+            storage.save(key=KEY, content=ContentFile(b"bytes"))
+        case "open":
+            storage.open_object(row())
+        case "delete":
+            storage.delete(key=KEY, alias="default")
+
+
+ERRORS = [
+    OSError(28, "No space left on device"),
+    PermissionError(13, "Permission denied"),
+    ConnectionError("reset"),
+    TimeoutError("timed out"),
+    ValueError("a bad answer"),
+    KeyError("ETag"),
+    SomebodysError("503 Slow Down"),
+]
+
+
+@pytest.mark.parametrize("verb", ["save", "open", "delete"])
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_whatever_a_storage_raises_becomes_one_typed_error(
+    settings, caplog, verb: str, error: Exception
+) -> None:
+    use(settings, "tests.test_storage.Failing", error=error)
+    with caplog.at_level(logging.ERROR), pytest.raises(StorageUnavailable) as raised:
+        attempt(verb)
+    assert raised.value.__cause__ is error
+    assert raised.value.retryable
+    assert str(error) not in str(raised.value)
+    (record,) = caplog.records
+    assert KEY in record.getMessage()
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_the_end_of_the_process_is_no_error_of_a_storage(settings, error: type[BaseException]) -> None:
+    use(settings, "tests.test_storage.Failing", error=error())
+    with pytest.raises(error):
+        attempt("save")
+
+
+def test_a_missing_object_stays_a_file_not_found_error(settings) -> None:
+    use(settings, "tests.test_storage.Failing", error=FileNotFoundError(2, "No such file"))
+    with pytest.raises(FileNotFoundError):
+        attempt("open")
+
+
+def test_deleting_a_missing_object_is_done_already(settings) -> None:
+    use(settings, "tests.test_storage.Failing", error=FileNotFoundError(2, "No such file"))
+    attempt("delete")
+
+
+def test_a_file_that_is_missing_while_saving_means_that_nothing_can_be_saved(settings) -> None:
+    use(settings, "tests.test_storage.Failing", error=FileNotFoundError(2, "No such file"))
+    with pytest.raises(StorageUnavailable):
+        attempt("save")
+
+
+def test_a_disk_that_is_not_mounted_is_a_typed_error(storage_root: Path) -> None:
+    storage_root.symlink_to(storage_root.parent / "not mounted")
+    with pytest.raises(StorageUnavailable):
+        attempt("save")
+
+
+def test_a_folder_that_is_a_file_is_a_typed_error_and_nothing_is_changed(storage_root: Path) -> None:
+    storage_root.mkdir()
+    (storage_root / "default").write_bytes(b"in the way")
+    with pytest.raises(StorageUnavailable):
+        attempt("save")
+    assert stored_files(storage_root) == ["default"]
+
+
+def test_an_object_is_kept_under_exactly_its_key(storage_root: Path) -> None:
+    storage.save(key=KEY, content=ContentFile(b"bytes"))
+    assert stored_files(storage_root) == [KEY]
+    with storage.open_object(row()) as file:
+        assert file.read() == b"bytes"
+
+
+def test_a_storage_that_renames_is_refused_and_its_object_removed(settings) -> None:
+    renaming = use(settings, "tests.test_storage.Renaming")
+    with pytest.raises(StorageUnavailable) as raised:
+        storage.save(key=KEY, content=ContentFile(b"bytes"))
+    assert isinstance(raised.value.__cause__, UnexpectedKey)
+    assert not renaming.exists(f"{KEY}-renamed")
+    assert not renaming.exists(KEY)
+
+
+def test_a_key_that_is_taken_is_refused_and_what_is_there_stays(storage_root: Path) -> None:
+    storage.save(key=KEY, content=ContentFile(b"first"))
+    with pytest.raises(StorageUnavailable):
+        storage.save(key=KEY, content=ContentFile(b"second"))
+    assert stored_files(storage_root) == [KEY]
+    assert (storage_root / KEY).read_bytes() == b"first"
+
+
+def test_deleting_is_idempotent(storage_root: Path) -> None:
+    storage.save(key=KEY, content=ContentFile(b"bytes"))
+    storage.delete(key=KEY, alias="default")
+    storage.delete(key=KEY, alias="default")
+    assert stored_files(storage_root) == []
+
+
+@pytest.mark.parametrize("key", ["../outside", "/etc/hostname", "a/../../outside"])
+def test_a_key_that_leads_out_opens_nothing(storage_root: Path, key: str) -> None:
+    storage_root.mkdir()
+    (storage_root.parent / "outside").write_text("secret")
+    with pytest.raises(StorageUnavailable):
+        storage.open_object(row(key))
+
+
+def test_a_storage_that_is_no_longer_configured_is_a_typed_error() -> None:
+    with pytest.raises(StorageUnavailable):
+        storage.open_object(FileRow(key=KEY, storage="gone"))
+
+
+def test_the_bytes_may_be_asked_for_again_after_a_storage_has_closed_them(storage_root: Path) -> None:
+    received = Received.of_bytes(b"bytes")
+    for key in ("first", "second"):
+        content = received.staged(name=key, content_type="text/plain")
+        storage.save(key=key, content=content)
+        content.close()
+    received.close()
+    digests = {hashlib.sha256((storage_root / key).read_bytes()).hexdigest() for key in ("first", "second")}
+    assert digests == {received.sha256}
+
+
+def test_a_key_is_made_of_the_profile_the_day_and_the_id() -> None:
+    key = storage.key_of(
+        file_id=UUID("0192f5d0-7b9c-7000-8000-000000000000"),
+        profile="avatar",
+        extension=".png",
+        now=datetime(2026, 1, 5, 23, 59, tzinfo=UTC),
+    )
+    assert key == "avatar/2026/01/05/0192f5d0-7b9c-7000-8000-000000000000.png"
+
+
+S3_OPTIONS = {
+    "bucket_name": "pictures",
+    "access_key": "an-access-key",
+    "secret_key": "a-secret-key",
+    "endpoint_url": "http://127.0.0.1:1/",
+}
+
+
+@pytest.mark.parametrize(
+    "backend, options, described",
+    [
+        ("storages.backends.s3.S3Storage", S3_OPTIONS, ("s3", "pictures")),
+        ("django.core.files.storage.InMemoryStorage", {}, ("inmemory", None)),
+        ("tests.test_storage.Renaming", {}, ("renaming", None)),
+    ],
+)
+def test_a_storage_is_described_by_its_kind_and_its_bucket(
+    settings, backend: str, options: dict[str, str], described: tuple[str, str | None]
+) -> None:
+    use(settings, backend, **options)
+    assert storage.describe("default") == described
+
+
+def test_the_description_of_a_disk_has_no_path(storage_root: Path) -> None:
+    assert storage.describe("default") == ("disk", None)
+    assert str(storage_root) not in str(storage.describe("default"))
