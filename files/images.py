@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from files import thumbhash
 from files.errors import FileError, ImageTooLarge, InvalidImage
@@ -19,13 +19,27 @@ from files.profiles import DECODERS
 
 _CONTENT_TYPES = {format_: content_type for content_type, format_ in DECODERS.items()}
 _ORIENTATION = 0x0112  # EXIF tag
-_SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap width and height
+# How an image of each EXIF orientation is turned upright; from 5 on, width and height change places.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = {5, 6, 7, 8}
 _DEEP_MODES = {"I", "I;16", "I;16B", "I;16L"}
 _PALETTE_SIZE = 8  # colours among which the dominant one is looked for
 # Decoding a JPEG at the smallest scale that is still this many times the wanted size costs a fifth of a
 # full decode and cannot be told from it.
 _REDUCING_GAP = 2.0
 _QUALITY = 88
+
+# Pillow would refuse large images by a limit of its own when it opens them, and not say their size; here
+# the pixels of each image are counted against its profile, before the first one is decoded.
+Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +72,7 @@ def inspect(file: IO[bytes], *, formats: tuple[str, ...], max_pixels: int) -> Im
                 raise ImageTooLarge(
                     width=width, height=height, pixels=width * height * frames, limit=max_pixels
                 )
-            if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+            if _orientation(image) in _SIDEWAYS:
                 width, height = height, width
             small = _small(image, (thumbhash.MAX_SIDE, thumbhash.MAX_SIDE))
     return ImageFacts(
@@ -97,12 +111,9 @@ def _decoder_errors() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged EXIF and the like; pixels are counted by ourselves
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
     except FileError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise InvalidImage(reason="it has more pixels than can be decoded") from None
     except Exception as error:
         raise InvalidImage(reason="it is damaged or not complete") from error
 
@@ -117,21 +128,35 @@ def _format_and_frames(image: Image.Image) -> tuple[str, int]:
 def _small(image: Image.Image, box: tuple[int, int]) -> Image.Image:
     """The image decoded, made to fit into `box`, then turned upright and converted to RGBA in sRGB: in
     this order, because each step costs by the pixel."""
-    orientation = image.getexif().get(_ORIENTATION)
+    orientation = _orientation(image)
     if orientation in _SIDEWAYS:
         box = box[1], box[0]
     profile = image.info.get("icc_profile")
     if image.mode in {"P", "PA", "1"}:
         image = image.convert("RGBA")  # a palette cannot be interpolated
+    elif image.mode in _DEEP_MODES:
+        image = image.convert("I")
     image.thumbnail(box, reducing_gap=_REDUCING_GAP)
     image.load()
-    small = ImageOps.exif_transpose(image)
-    return _in_srgb(small, profile)
+    if orientation in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[orientation])
+    small = _in_srgb(image, profile)
+    small.info.clear()  # only the pixels: Pillow hands comments and profiles on, and writes them again
+    return small
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 (upright) where there is none or the EXIF data is damaged: only the pixels
+    make a picture, and many cameras and editors write EXIF data that is wrong."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # Pillow raises what struct, int and its TIFF reader raise
+        return 1
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    if image.mode in _DEEP_MODES:
-        image = image.convert("I").point(lambda value: value / 256).convert("L")
+    if image.mode == "I":
+        image = image.point(lambda value: value / 256).convert("L")
     if profile and image.mode in {"RGB", "RGBA", "CMYK", "L"}:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

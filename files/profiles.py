@@ -15,6 +15,7 @@ from typing import Any
 from files.errors import UnknownProfile
 
 ANY_TYPE = "*/*"
+DEFAULT_PROFILE = "default"  # of uploads that name none
 
 # The image types that can be decoded, with Pillow's name for each. A phone's MPO photo opens as JPEG.
 DECODERS: Mapping[str, str] = MappingProxyType(
@@ -95,8 +96,8 @@ def parse(text: str, *, source: str) -> Profiles:
         raise InvalidProfiles(source, [f"not TOML: {error}"]) from error
     mistakes: list[str] = []
     parsed = {name: _profile(name, table, mistakes) for name, table in tables.items()}
-    if "default" not in tables:
-        mistakes.append("default: this profile is missing, and uploads that name none use it")
+    if DEFAULT_PROFILE not in tables:
+        mistakes.append(f"{DEFAULT_PROFILE}: this profile is missing, and uploads that name none use it")
     if mistakes:
         raise InvalidProfiles(source, mistakes)
     return MappingProxyType({name: profile for name, profile in parsed.items() if profile is not None})

@@ -10,14 +10,15 @@ import io
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from django.conf import settings
 from django.core.files.base import File
-from django.core.files.uploadhandler import FileUploadHandler
+from django.core.files.uploadhandler import FileUploadHandler, StopUpload
 
 from files.detection import HEAD_SIZE
 from files.errors import FileTooLarge, StorageUnavailable
@@ -78,6 +79,10 @@ class Received:
     def sha256(self) -> str:
         return self._sha256.hexdigest()
 
+    @property
+    def is_too_large(self) -> bool:
+        return isinstance(self._failure, FileTooLarge)
+
     def write(self, chunk: bytes) -> None:
         """Take the next bytes. Never raises: one file that cannot be kept must not end the others."""
         self.size += len(chunk)
@@ -100,7 +105,7 @@ class Received:
 
     def check(self) -> None:
         """Raises FileTooLarge or StorageUnavailable if the bytes are not all here."""
-        if isinstance(self._failure, FileTooLarge):
+        if self.is_too_large:
             raise FileTooLarge(size=self.size, limit=self._limit)
         if self._failure is None:
             try:
@@ -145,29 +150,54 @@ class Received:
         self.close()
 
 
-class ReceivingHandler(FileUploadHandler):
-    """Django's parser hands each part of a request to this; `received` has them by the name of the part.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is known of a request's files before they come.
 
-    `limit_of` says how many bytes of the part of that name are worth keeping.
+    `limits` has the bytes that are worth keeping, by the name of the part; `default` is for parts that are
+    not in it. `count` is how many files will come, None if that is not known.
+    """
+
+    limits: Mapping[str, int]
+    default: int
+    count: int | None
+
+    def limit(self, name: str) -> int:
+        return self.limits.get(name, self.default)
+
+
+class ReceivingHandler(FileUploadHandler):
+    """Django's parser hands each file of a request to this; `complete` has those that came whole, or that
+    were cut off at their limit, with the names of their parts.
+
+    `plan` is asked when the first file begins.
     """
 
     chunk_size = _CHUNK_SIZE
 
-    def __init__(self, limit_of: Callable[[str], int]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._limit_of = limit_of
+        self.plan: Callable[[], Plan] = lambda: Plan({}, 0, None)
         self.complete: list[tuple[str, Received]] = []
+        self._plan: Plan | None = None
         self._all: list[Received] = []
 
     def new_file(
         self, field_name: str, file_name: str, content_type: str, *args: object, **kw: object
     ) -> None:
         super().new_file(field_name, file_name, content_type, *args, **kw)  # type: ignore[arg-type]
-        limit = self._limit_of(field_name)
+        if self._plan is None:
+            self._plan = self.plan()
+        limit = self._plan.limit(field_name)
         self._all.append(Received(name=file_name, content_type=content_type or None, limit=limit))
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
-        self._all[-1].write(raw_data)
+        received = self._all[-1]
+        received.write(raw_data)
+        if received.is_too_large and self._plan and self._plan.count == len(self._all):
+            # Nothing that comes after this changes the answer.
+            self.file_complete(received.size)
+            raise StopUpload(connection_reset=True)
 
     def file_complete(self, file_size: int) -> None:
         """Called when the boundary after the file has been seen: only then are its bytes all there."""

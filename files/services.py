@@ -200,16 +200,15 @@ def _keep(
             )
             inserted = True
         return file
-    except IntegrityError as error:
-        # At the commit, where foreign keys are checked: the owner was deleted meanwhile.
-        _delete_object(key=key, alias=storage.ALIAS)
-        raise StorageUnavailable(retryable=False) from error
-    except BaseException:
-        if inserted:
+    except BaseException as error:
+        if inserted and not isinstance(error, IntegrityError):
             # The commit failed, perhaps only its answer: with the bytes kept, either way is safe.
             logger.error("It is not certain that the row of %s was committed; its bytes are kept.", key)
         else:
             _delete_object(key=key, alias=storage.ALIAS)
+        if inserted and isinstance(error, IntegrityError):
+            # Foreign keys are checked at the commit: the owner was deleted meanwhile.
+            raise StorageUnavailable(retryable=False) from error
         raise
 
 

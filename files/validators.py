@@ -46,15 +46,14 @@ def check_type(detected: str, profile: UploadProfile, *, claimed: str | None) ->
 def display_name(claimed: str | None) -> str:
     """The name that came with a file, made safe to show: of a path the last part, without characters that
     cannot be seen or that mislead the eye, at most 255 characters with the extension kept."""
-    name = _SEPARATORS.split(unicodedata.normalize("NFC", claimed or ""))[-1]
-    name = " ".join(_NOT_IN_NAMES.sub("", name).split())
-    if name.strip(". ") == "":
-        return FALLBACK_NAME
+    name = _SEPARATORS.split(claimed or "")[-1]
+    # What is left out may have kept characters apart that belong together, so it goes before they are joined.
+    name = unicodedata.normalize("NFC", " ".join(_NOT_IN_NAMES.sub("", name).split()))
     if len(name) > NAME_MAX_LENGTH:
         stem, dot, extension = name.rpartition(".")
         ending = dot + extension if stem and len(extension) <= 16 else ""
-        name = name[: NAME_MAX_LENGTH - len(ending)] + ending
-    return name
+        name = (name[: NAME_MAX_LENGTH - len(ending)].rstrip() + ending).strip()
+    return FALLBACK_NAME if name.strip(". ") == "" else name
 
 
 def clean_name(name: str) -> str:
@@ -106,7 +105,7 @@ def clean_metadata(metadata: object) -> Mapping[str, Any]:
         raise InvalidInput(field="metadata", reason="give JSON values only") from None
     if len(encoded) > METADATA_MAX_SIZE:
         raise InvalidInput(field="metadata", reason=f"use at most {METADATA_MAX_SIZE} bytes of JSON")
-    if b"\\u0000" in encoded:  # PostgreSQL cannot keep it
+    if b"\\u0000" in encoded.replace(rb"\\", b""):  # PostgreSQL cannot keep NUL
         raise InvalidInput(field="metadata", reason="leave out NUL characters")
     return metadata
 

@@ -1,19 +1,21 @@
 """The body of a request -> operations: JSON or multipart, read once and no further than is allowed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 
 import orjson
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.core.handlers.wsgi import WSGIRequest
-from django.http import HttpRequest, UnreadablePostError
+from django.http import HttpRequest, QueryDict, UnreadablePostError
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from strawberry.http import GraphQLRequestData
 
-from files.receive import Received, ReceivingHandler
-from graph import multipart
+from files.profiles import DEFAULT_PROFILE, Profiles
+from files.receive import Plan, Received, ReceivingHandler
+from graph import multipart, plan
+from graph.limits import LIMITS
 from graph.problems import TOO_LARGE, Refused, bad_request_because
 
 JSON = "application/json"
@@ -130,6 +132,11 @@ class _Stream:
 class _Parser(MultiPartParser):
     """Django's parser, with the names of files as they came: they are shown, not used as paths."""
 
+    _post: QueryDict  # the fields so far, while it parses
+
+    def fields(self) -> QueryDict:
+        return self._post
+
     def sanitize_file_name(self, file_name: str) -> str:
         return file_name
 
@@ -143,18 +150,46 @@ def _multipart(request: HttpRequest, uploads: ReceivingHandler) -> object:
         "CONTENT_LENGTH": request.META.get("CONTENT_LENGTH") or "1",
     }
     try:
-        fields, _ = _Parser(meta, _Stream(request), [uploads], "utf-8").parse()
+        parser = _Parser(meta, _Stream(request), [uploads], "utf-8")
+        uploads.plan = lambda: _plan(parser.fields())
+        fields, _ = parser.parse()
     except MultiPartParserError as error:
         raise bad_request_because(f"The multipart body cannot be read: {error}") from None
-    for name in ("operations", "map"):
-        if len(fields.getlist(name)) != 1:
-            raise bad_request_because(f"A multipart request has one field `{name}`, before its files.")
+    operations, file_map = (_only(fields, name) for name in ("operations", "map"))
+    return _placed(decode(operations), decode(file_map), _by_name(uploads))
+
+
+def _only(fields: QueryDict, name: str) -> str:
+    values = fields.getlist(name)
+    if len(values) != 1:
+        raise bad_request_because(f"A multipart request has exactly one field `{name}`.")
+    return str(values[0])
+
+
+def _placed(operations: object, file_map: object, files: Mapping[str, object]) -> object:
     try:
-        return multipart.place(
-            decode(str(fields["operations"])), decode(str(fields["map"])), _by_name(uploads)
-        )
+        return multipart.place(operations, file_map, files)
     except multipart.MultipartError as error:
         raise bad_request_because(str(error)) from None
+
+
+def _plan(fields: QueryDict) -> Plan:
+    """What is known when the first file begins. Raises Refused where it is known to be wrong."""
+    known: Profiles = settings.UPLOAD_PROFILES
+    largest = max(profile.max_size for profile in known.values())
+    if not ("operations" in fields and "map" in fields):
+        return Plan({}, largest, None)  # files that come first: past this, no profile lets them in
+    file_map = decode(_only(fields, "map"))
+    places = plan.slots(file_map if isinstance(file_map, dict) else {})
+    operations = _placed(decode(_only(fields, "operations")), file_map, places)
+    wanted = plan.profiles(operations, default=DEFAULT_PROFILE, max_tokens=LIMITS.tokens)
+    if wanted is None:
+        return Plan({}, largest, len(places))
+    limits = {
+        part: max((known[name].max_size for name in names if name in known), default=0)
+        for part, names in wanted.items()
+    }
+    return Plan(limits, 0, len(places))
 
 
 def _by_name(uploads: ReceivingHandler) -> dict[str, Received]:

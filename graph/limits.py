@@ -43,6 +43,8 @@ class Limits:
     cost: int = 10_000  # a page of 100 files with everything that a file has costs 8,700
 
 
+LIMITS = Limits()
+
 # What a field costs beside its selections. What is not here costs 1.
 _COSTS: Mapping[str, int] = {"uploadFile": 100, "updateFile": 20, "totalCount": 50, "storageUsage": 50}
 # What one item of a list in a field's arguments costs beside its selections.
@@ -75,10 +77,9 @@ class _Measure:
 
 
 def check(
-    document: DocumentNode, *, variables: Mapping[str, Any] | None = None, limits: Limits | None = None
+    document: DocumentNode, *, variables: Mapping[str, Any] | None = None, limits: Limits = LIMITS
 ) -> list[GraphQLError]:
     """An error for each limit that an operation of the document exceeds; none if all may run."""
-    limits = limits or Limits()
     meter = _Meter(document, variables or {})
     errors: list[GraphQLError] = []
     for definition in document.definitions:

@@ -12,6 +12,7 @@ from files import errors as domain
 from files import services
 from files.models import File as FileRow
 from files.models import Visibility
+from files.profiles import DEFAULT_PROFILE
 from files.services import Deleted, Description
 from graph import errors
 from graph.context import Info, writer
@@ -33,7 +34,6 @@ from graph.scalars import Upload
 from graph.types import File
 
 MAX_DELETIONS = 100
-DEFAULT_PROFILE = "default"
 
 
 @strawberry.type(description="The file is gone.")

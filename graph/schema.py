@@ -20,8 +20,6 @@ from graph.scalars import SCALARS
 
 logger = logging.getLogger(__name__)
 
-LIMITS = limits.Limits()
-
 
 def _is_unforeseen(error: GraphQLError) -> bool:
     """Raised by code of ours and not meant for clients. What is found wrong with a request before anything
@@ -58,14 +56,14 @@ class Guard(SchemaExtension):
     """What is refused of a document before it is validated, and so before it can cost much."""
 
     def on_operation(self) -> Iterator[None]:
-        self.execution_context.parse_options["max_tokens"] = LIMITS.tokens
+        self.execution_context.parse_options["max_tokens"] = limits.LIMITS.tokens
         yield
 
     def on_validate(self) -> Iterator[None]:
         context = self.execution_context
         document = context.graphql_document
         if document is not None:
-            errors = limits.check(document, variables=context.variables, limits=LIMITS)
+            errors = limits.check(document, variables=context.variables)
             if not settings.INTROSPECTION:
                 context.validation_rules = (*context.validation_rules, NoSchemaIntrospectionCustomRule)
             if errors:

@@ -54,7 +54,7 @@ class CofferGraphQLView(GraphQLView[Context, None]):
     _was_run = True
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        self._uploads = ReceivingHandler(limit_of=lambda _: _largest_file())
+        self._uploads = ReceivingHandler()
         try:
             response = self._answer(request)
         except Refused as refused:
@@ -196,11 +196,6 @@ def _method_not_allowed(allowed: Collection[str]) -> Refused:
         f"Send this by {' or '.join(allowed)}.",
         {"Allow": ", ".join(allowed)},
     )
-
-
-def _largest_file() -> int:
-    """Past this no profile lets a file in, so its bytes need not be kept."""
-    return max(profile.max_size for profile in settings.UPLOAD_PROFILES.values())
 
 
 # --- the page --------------------------------------------------------------------------------------
