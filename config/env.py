@@ -91,9 +91,9 @@ def read() -> Env:
     values: dict[str, Any] = {
         "debug": debug,
         "allowed_hosts": tuple(
-            env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", *_own_name(host)])
+            _words(env, "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", *_own_name(host)])
         ),
-        "csrf_trusted_origins": tuple(env.list("CSRF_TRUSTED_ORIGINS", [])),
+        "csrf_trusted_origins": tuple(_words(env, "CSRF_TRUSTED_ORIGINS", [])),
         "host": host,
         "port": env.int("PORT", 8000, validate=validate.Range(1, 65535)),
         "threads": env.int("THREADS", 16, validate=validate.Range(1, 1024)),
@@ -105,7 +105,7 @@ def read() -> Env:
         "user_quota": env.size("USER_QUOTA", None),
         "url_lifetime": env.int("URL_LIFETIME", 3600, validate=validate.Range(1, 7 * 24 * 3600)),
         "max_request_size": env.size("MAX_REQUEST_SIZE", "1 GiB"),
-        "max_files": env.int("MAX_FILES", 20, validate=validate.Range(1, 1000)),
+        "max_files": env.int("MAX_FILES", 20, validate=validate.Range(1, 200)),
         "graphiql": env.bool("GRAPHIQL", debug),
         "introspection": env.bool("INTROSPECTION", debug),
         "queries_by_get": env.bool("QUERIES_BY_GET", debug),
@@ -130,9 +130,17 @@ def read_or_exit() -> Env:
         sys.exit(str(error))
 
 
+def _words(env: environs.Env, name: str, default: list[str]) -> list[str]:
+    """A list with commas between its words, and spaces wherever a person put them."""
+    words = [word.strip() for word in env.list(name, default) or []]
+    return [word for word in words if word]
+
+
 def _own_name(host: str) -> list[str]:
     """The address listened on is also a name to be called by, unless it stands for all of them."""
-    return [] if host in {"0.0.0.0", "::", "localhost", "127.0.0.1"} else [host]  # noqa: S104
+    if host in {"0.0.0.0", "::", "localhost", "127.0.0.1", "::1"}:  # noqa: S104
+        return []
+    return [f"[{host}]" if ":" in host else host]
 
 
 def _problems(error: environs.EnvValidationError) -> dict[str, list[str]]:
@@ -149,13 +157,13 @@ def _folder(value: str) -> Path:
     """A folder that can be written to; made if need be."""
     if not value:
         raise environs.ValidationError("is empty; leave it out or name a folder.")
-    path = Path(value).expanduser().resolve()
     try:
+        path = Path(value).expanduser().resolve()
         path.mkdir(mode=0o750, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             return path
-    except OSError as error:
-        raise environs.ValidationError(f"cannot be written to: {error.strerror} ({path}).") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: nobody's home
+        raise environs.ValidationError(f"cannot be written to: {error}.") from error
 
 
 def _size(value: str | None) -> int | None:
@@ -195,13 +203,18 @@ def _strong(value: str | None) -> None:
         raise environs.ValidationError("is too short: use 32 characters or more, made at random.")
 
 
+def _is_url(value: str | None) -> None:
+    if value is not None and not value.startswith(("http://", "https://")):
+        raise environs.ValidationError("has to begin with https:// (or http://).")
+
+
 def _s3(env: environs.Env) -> S3Env:
     return S3Env(
         access_key_id=env.str("AWS_ACCESS_KEY_ID", None),
         secret_access_key=env.str("AWS_SECRET_ACCESS_KEY", None),
-        bucket_name=env.str("AWS_STORAGE_BUCKET_NAME"),
+        bucket_name=env.str("AWS_STORAGE_BUCKET_NAME", validate=validate.Length(min=3, max=63)),
         region_name=env.str("AWS_S3_REGION_NAME", None),
-        endpoint_url=env.str("AWS_S3_ENDPOINT_URL", None),
+        endpoint_url=env.str("AWS_S3_ENDPOINT_URL", None, validate=_is_url),
         custom_domain=env.str("AWS_S3_CUSTOM_DOMAIN", None),
         querystring_auth=env.bool("AWS_QUERYSTRING_AUTH", True),
     )

@@ -39,7 +39,15 @@ _ARCHIVES = {
 _EXTENSIONS: Mapping[str, str] = MappingProxyType(
     {
         "application/gzip": ".gz",
+        "application/epub+zip": ".epub",
         "application/octet-stream": ".bin",
+        "application/rtf": ".rtf",
+        "application/vnd.oasis.opendocument.presentation": ".odp",
+        "application/vnd.oasis.opendocument.spreadsheet": ".ods",
+        "application/vnd.oasis.opendocument.text": ".odt",
+        "application/vnd.openxmlformats-officedocument.presentationml.presentation": ".pptx",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ".xlsx",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx",
         "application/vnd.rar": ".rar",
         "application/x-7z-compressed": ".7z",
         "application/x-bzip2": ".bz2",

@@ -30,6 +30,8 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIDEWAYS = {5, 6, 7, 8}
+_START_OF_SCAN = 0xDA  # JPEG marker
+_MAX_SEGMENTS = 1_000  # a large colour profile and extended XMP take some hundred
 _DEEP_MODES = {"I", "I;16", "I;16B", "I;16L"}
 _PALETTE_SIZE = 8  # colours among which the dominant one is looked for
 # Decoding a JPEG at the smallest scale that is still this many times the wanted size costs a fifth of a
@@ -62,7 +64,7 @@ def inspect(file: IO[bytes], *, formats: tuple[str, ...], max_pixels: int) -> Im
     """
     with _decoder_errors():
         try:
-            image = Image.open(file, formats=formats)
+            image = _open(file, formats)
         except UnidentifiedImageError:
             return None
         with image:
@@ -72,9 +74,9 @@ def inspect(file: IO[bytes], *, formats: tuple[str, ...], max_pixels: int) -> Im
                 raise ImageTooLarge(
                     width=width, height=height, pixels=width * height * frames, limit=max_pixels
                 )
-            if _orientation(image) in _SIDEWAYS:
+            small, orientation = _small(image, (thumbhash.MAX_SIDE, thumbhash.MAX_SIDE))
+            if orientation in _SIDEWAYS:
                 width, height = height, width
-            small = _small(image, (thumbhash.MAX_SIDE, thumbhash.MAX_SIDE))
     return ImageFacts(
         format=name,
         content_type=_CONTENT_TYPES[name],
@@ -91,9 +93,9 @@ def fit(file: IO[bytes], *, formats: tuple[str, ...], box: tuple[int, int]) -> b
 
     JPEG, PNG, WebP and AVIF stay what they are; GIF becomes PNG. Raises InvalidImage.
     """
-    with _decoder_errors(), Image.open(file, formats=formats) as image:
+    with _decoder_errors(), _open(file, formats) as image:
         name, _ = _format_and_frames(image)
-        small = _small(image, box)
+        small, _ = _small(image, box)
     opaque = small.getchannel("A").getextrema() == (255, 255)
     target = io.BytesIO()
     if name == "JPEG" or (opaque and name != "GIF"):
@@ -125,9 +127,31 @@ def _format_and_frames(image: Image.Image) -> tuple[str, int]:
     return str(image.format), getattr(image, "n_frames", 1)
 
 
-def _small(image: Image.Image, box: tuple[int, int]) -> Image.Image:
+def _open(file: IO[bytes], formats: tuple[str, ...]) -> Image.Image:
+    _check_segments(file)
+    file.seek(0)
+    return Image.open(file, formats=formats)
+
+
+def _check_segments(file: IO[bytes]) -> None:
+    """Raises InvalidImage for a JPEG with more segments before its pixels than any camera or editor writes:
+    Pillow joins those of EXIF one by one, in time that grows with the square of their number."""
+    file.seek(0)
+    if file.read(2) != b"\xff\xd8":
+        return
+    for _ in range(_MAX_SEGMENTS):
+        head = file.read(4)
+        if len(head) < 4 or head[0] != 0xFF or head[1] == _START_OF_SCAN:
+            return
+        file.seek(int.from_bytes(head[2:]) - 2, io.SEEK_CUR)
+    raise InvalidImage(reason="it has too many segments before its pixels")
+
+
+def _small(image: Image.Image, box: tuple[int, int]) -> tuple[Image.Image, int]:
     """The image decoded, made to fit into `box`, then turned upright and converted to RGBA in sRGB: in
-    this order, because each step costs by the pixel."""
+    this order, because each step costs by the pixel. With it the EXIF orientation that it had."""
+    if image.format not in {"JPEG", "MPO"}:  # these are decoded at a smaller scale below
+        image.load()  # PNG may have its EXIF data behind the pixels
     orientation = _orientation(image)
     if orientation in _SIDEWAYS:
         box = box[1], box[0]
@@ -142,14 +166,17 @@ def _small(image: Image.Image, box: tuple[int, int]) -> Image.Image:
         image = image.transpose(_UPRIGHT[orientation])
     small = _in_srgb(image, profile)
     small.info.clear()  # only the pixels: Pillow hands comments and profiles on, and writes them again
-    return small
+    return small, orientation
 
 
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 (upright) where there is none or the EXIF data is damaged: only the pixels
     make a picture, and many cameras and editors write EXIF data that is wrong."""
+    exif = Image.Exif()
     try:
-        return int(image.getexif().get(_ORIENTATION, 1))
+        # Not `getexif`, which decodes some formats: an error of theirs has to be seen.
+        exif.load(image.info.get("exif", b""))
+        return int(exif.get(_ORIENTATION, 1))
     except Exception:  # Pillow raises what struct, int and its TIFF reader raise
         return 1
 

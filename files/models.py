@@ -1,12 +1,13 @@
 """What is recorded of a file. Rows are written by `files.services` alone."""
 
+import re
 import uuid
 from typing import Self
 
 import uuid_utils.compat
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
-from django.db import models
+from django.db import connections, models
 from django.utils import timezone
 
 from accounts.models import User
@@ -47,6 +48,13 @@ class FileQuerySet(models.QuerySet["File"]):
         if user.is_staff:
             return self
         return self.filter(models.Q(owner=user) | models.Q(visibility=Visibility.PUBLIC))
+
+    def name_contains(self, text: str) -> Self:
+        """Whatever the case of the letters."""
+        if connections[self.db].vendor == "sqlite" and not text.isascii():
+            # SQLite's own comparison knows upper and lower case of ASCII letters alone.
+            return self.filter(name__iregex=re.escape(text))
+        return self.filter(name__icontains=text)
 
     def changeable_by(self, user: User | None) -> Self:
         """Staff may change all files, users their own."""

@@ -170,7 +170,7 @@ class ReceivingHandler(FileUploadHandler):
     """Django's parser hands each file of a request to this; `complete` has those that came whole, or that
     were cut off at their limit, with the names of their parts.
 
-    `plan` is asked when the first file begins.
+    `plan` is asked when the first file begins; `was_cut` says that the rest of the body was not read.
     """
 
     chunk_size = _CHUNK_SIZE
@@ -179,6 +179,7 @@ class ReceivingHandler(FileUploadHandler):
         super().__init__()
         self.plan: Callable[[], Plan] = lambda: Plan({}, 0, None)
         self.complete: list[tuple[str, Received]] = []
+        self.was_cut = False
         self._plan: Plan | None = None
         self._all: list[Received] = []
 
@@ -197,6 +198,7 @@ class ReceivingHandler(FileUploadHandler):
         if received.is_too_large and self._plan and self._plan.count == len(self._all):
             # Nothing that comes after this changes the answer.
             self.file_complete(received.size)
+            self.was_cut = True
             raise StopUpload(connection_reset=True)
 
     def file_complete(self, file_size: int) -> None:

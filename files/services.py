@@ -256,7 +256,7 @@ _CLEANERS: Mapping[str, Any] = {
     "name": validators.clean_name,
     "title": validators.clean_title,
     "description": validators.clean_description,
-    "tags": lambda tags: validators.clean_tags(tags or ()),
+    "tags": lambda tags: validators.clean_tags(() if tags is None else tags),
     "metadata": lambda metadata: validators.clean_metadata({} if metadata is None else metadata),
     "visibility": lambda visibility: visibility,
 }

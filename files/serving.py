@@ -5,12 +5,15 @@ nothing that is served can run as a page of this origin.
 """
 
 import asyncio
+import logging
 import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Generator, Iterable
+from http import HTTPStatus
 from typing import IO
 from uuid import UUID
 
 from django.core.handlers.asgi import ASGIRequest
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseNotAllowed
 from django.utils import timezone
@@ -21,6 +24,8 @@ from files import byte_ranges, signing, storage
 from files.byte_ranges import ByteRange
 from files.errors import StorageUnavailable
 from files.models import File
+
+logger = logging.getLogger(__name__)
 
 _CHUNK_SIZE = 256 * 1024
 _RETRY_AFTER = 5  # seconds
@@ -33,20 +38,25 @@ def download(request: HttpRequest, file_id: UUID, name: str) -> HttpResponseBase
     """GET and HEAD of a signed URL. The name in the path is only what people and programs see of it."""
     if request.method not in {"GET", "HEAD"}:
         refused = HttpResponseNotAllowed(["GET", "HEAD"])
-        return _error(405, "Files are read with GET or HEAD.", {"Allow": refused["Allow"]})
+        return _error(
+            HTTPStatus.METHOD_NOT_ALLOWED, "Files are read with GET or HEAD.", {"Allow": refused["Allow"]}
+        )
     try:
         grant = signing.verify(file_id, request.GET)
     except signing.Refused:
-        return _error(403, "This address is not valid or has expired; ask for a new one with `file { url }`.")
-    file = File.objects.filter(pk=file_id).first()
-    if file is None:
-        return _error(404, "There is no such file.")
+        return _error(
+            HTTPStatus.FORBIDDEN,
+            "This address is not valid or has expired; ask for a new one with `file { url }`.",
+        )
     try:
+        file = File.objects.get(pk=file_id)
         return _respond(request, file, grant)
-    except FileNotFoundError:
-        return _error(404, "There is no such file.")
-    except StorageUnavailable as error:
-        return _error(503, str(error), {"Retry-After": str(error.retry_after)})
+    except (File.DoesNotExist, FileNotFoundError):
+        return _error(HTTPStatus.NOT_FOUND, "There is no such file.")
+    except (StorageUnavailable, OperationalError, InterfaceError):
+        logger.exception("A file could not be served.")
+        message = "The file cannot be read just now. Try again later."
+        return _error(HTTPStatus.SERVICE_UNAVAILABLE, message, {"Retry-After": str(_RETRY_AFTER)})
 
 
 def _respond(request: HttpRequest, file: File, grant: signing.Grant) -> HttpResponseBase:
@@ -75,7 +85,10 @@ def _whole_or_part(request: HttpRequest, file: File, etag: str, modified: int) -
         try:
             ranges = byte_ranges.parse(request.headers["Range"], file.size)
         except byte_ranges.Unsatisfiable:
-            refused = _error(416, f"The file has {file.size} bytes; no range asked for is within them.")
+            refused = _error(
+                HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+                f"The file has {file.size} bytes; no range asked for is within them.",
+            )
             refused["Content-Range"] = f"bytes */{file.size}"
             return refused
     if request.method == "HEAD":
@@ -134,28 +147,32 @@ def _stream(
     return response
 
 
-def _chunks(content: IO[bytes], ranges: list[ByteRange], heads: list[bytes], end: bytes) -> Iterator[bytes]:
-    for head, part in zip(heads, ranges, strict=True):
-        if head:
-            yield head
-        content.seek(part.first)
-        left = part.length
-        while left:
-            chunk = content.read(min(_CHUNK_SIZE, left))
-            if not chunk:
-                # Fewer bytes than promised: breaking off is the only way left to say so.
-                raise ConnectionAbortedError("The stored object is shorter than its row says.")
-            left -= len(chunk)
-            yield chunk
-    if end:
-        yield end
+def _chunks(content: IO[bytes], ranges: list[ByteRange], heads: list[bytes], end: bytes) -> Generator[bytes]:
+    with content:  # closed by the response too, but not by each server when a connection breaks
+        for head, part in zip(heads, ranges, strict=True):
+            if head:
+                yield head
+            content.seek(part.first)
+            left = part.length
+            while left:
+                chunk = content.read(min(_CHUNK_SIZE, left))
+                if not chunk:
+                    # Fewer bytes than promised: breaking off is the only way left to say so.
+                    raise ConnectionAbortedError("The stored object is shorter than its row says.")
+                left -= len(chunk)
+                yield chunk
+        if end:
+            yield end
 
 
-async def _in_threads(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _in_threads(chunks: Generator[bytes]) -> AsyncIterator[bytes]:
     """The chunks, each read off the event loop."""
     done = object()
-    while (chunk := await asyncio.to_thread(next, chunks, done)) is not done:
-        yield chunk  # type: ignore[misc]
+    try:
+        while (chunk := await asyncio.to_thread(next, chunks, done)) is not done:
+            yield chunk  # type: ignore[misc]
+    finally:
+        chunks.close()
 
 
 def _content_type(file: File) -> str:
@@ -169,5 +186,7 @@ def _seconds_left(grant: signing.Grant) -> int:
     return grant.expires - int(timezone.now().timestamp())
 
 
-def _error(status: int, message: str, headers: dict[str, str] | None = None) -> HttpResponse:
-    return JsonResponse({"errors": [{"message": message}]}, status=status, headers=headers)
+def _error(status: HTTPStatus, message: str, headers: dict[str, str] | None = None) -> HttpResponse:
+    """Of the shape that GraphQL's errors have, so that clients read one kind of error."""
+    body = {"errors": [{"message": message, "extensions": {"code": status.name}}]}
+    return JsonResponse(body, status=status, headers=headers)

@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import orjson
+
 from files.errors import EmptyFile, FileTooLarge, InvalidInput, UnsupportedType
 from files.profiles import UploadProfile
 
@@ -80,8 +82,10 @@ def clean_description(description: str | None) -> str | None:
     return _clean_text("description", description, DESCRIPTION_MAX_LENGTH)
 
 
-def clean_tags(tags: Iterable[str]) -> list[str]:
+def clean_tags(tags: object) -> list[str]:
     """The tags without repetition, in their order. Raises InvalidInput."""
+    if not isinstance(tags, list | tuple) or not all(isinstance(tag, str) for tag in tags):
+        raise InvalidInput(field="tags", reason="give a list of words")
     cleaned: dict[str, None] = {}
     for tag in tags:
         word = _clean_text("tags", tag, TAG_MAX_LENGTH)
@@ -101,7 +105,8 @@ def clean_metadata(metadata: object) -> Mapping[str, Any]:
         raise InvalidInput(field="metadata", reason=f"nest at most {METADATA_MAX_DEPTH} levels deep")
     try:
         encoded = json.dumps(metadata, ensure_ascii=False, allow_nan=False).encode()
-    except (TypeError, ValueError):  # not JSON, NaN, or half a surrogate pair
+        orjson.dumps(metadata)
+    except (TypeError, ValueError):  # not JSON, NaN, half a surrogate pair, or a number of more than 64 bits
         raise InvalidInput(field="metadata", reason="give JSON values only") from None
     if len(encoded) > METADATA_MAX_SIZE:
         raise InvalidInput(field="metadata", reason=f"use at most {METADATA_MAX_SIZE} bytes of JSON")

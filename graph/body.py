@@ -21,6 +21,7 @@ from graph.problems import TOO_LARGE, Refused, bad_request_because
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
 _CHUNK_SIZE = 64 * 1024
+_TAIL_SIZE = 1024  # bytes in which the closing boundary has to be: 70 at most, and what a client adds
 
 
 def check_head(request: HttpRequest) -> None:
@@ -107,6 +108,7 @@ class _Stream:
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
         self._left = _limit(request)
+        self._tail = b""
 
     def read(self, num_bytes: int | None = None, /) -> bytes:
         wanted = self._left + 1 if num_bytes is None else min(num_bytes, self._left + 1)
@@ -114,7 +116,12 @@ class _Stream:
         self._left -= len(data)
         if self._left < 0:
             raise RequestDataTooBig
+        self._tail = (self._tail + data[-_TAIL_SIZE:])[-_TAIL_SIZE:]
         return data
+
+    def ended_with(self, mark: bytes) -> bool:
+        """Whether the mark was among the last bytes."""
+        return mark in self._tail
 
     def __iter__(self) -> Iterator[bytes]:
         while chunk := self.read(_CHUNK_SIZE):
@@ -133,9 +140,14 @@ class _Parser(MultiPartParser):
     """Django's parser, with the names of files as they came: they are shown, not used as paths."""
 
     _post: QueryDict  # the fields so far, while it parses
+    _boundary: bytes
 
     def fields(self) -> QueryDict:
         return self._post
+
+    @property
+    def closing_boundary(self) -> bytes:
+        return b"--" + self._boundary + b"--"
 
     def sanitize_file_name(self, file_name: str) -> str:
         return file_name
@@ -149,12 +161,15 @@ def _multipart(request: HttpRequest, uploads: ReceivingHandler) -> object:
         "CONTENT_TYPE": MULTIPART + request.META["CONTENT_TYPE"][len(MULTIPART) :],
         "CONTENT_LENGTH": request.META.get("CONTENT_LENGTH") or "1",
     }
+    body = _Stream(request)
     try:
-        parser = _Parser(meta, _Stream(request), [uploads], "utf-8")
+        parser = _Parser(meta, body, [uploads], "utf-8")
         uploads.plan = lambda: _plan(parser.fields())
         fields, _ = parser.parse()
     except MultiPartParserError as error:
         raise bad_request_because(f"The multipart body cannot be read: {error}") from None
+    if not (uploads.was_cut or body.ended_with(parser.closing_boundary)):
+        raise bad_request_because("The multipart body broke off: its closing boundary is missing.")
     operations, file_map = (_only(fields, name) for name in ("operations", "map"))
     return _placed(decode(operations), decode(file_map), _by_name(uploads))
 

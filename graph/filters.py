@@ -1,6 +1,7 @@
 """FileFilter and FileOrder: which files, and in what order."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
@@ -15,6 +16,7 @@ from graph.ids import user_id
 from graph.scalars import BigInt
 
 MAX_VALUES = 100  # of one list in a filter
+MAX_LENGTH = 255  # characters; nothing that is looked for is longer
 
 
 @strawberry.input(description="Both ends are included; either may be left out.")
@@ -74,27 +76,28 @@ class FileOrder:
 
 def apply(filters: FileFilter, files: FileQuerySet, *, viewer: User | None) -> FileQuerySet:
     """The files that the filter lets through. Raises BadUserInput and Forbidden."""
+    if (text := _text("nameContains", filters.name_contains)) is not None:
+        files = files.name_contains(text)
+    sha256 = _text("sha256", filters.sha256)
     conditions: dict[str, Any] = {
-        "name__icontains": filters.name_contains,
-        "kind__in": filters.kind,
-        "content_type__in": filters.content_type,
-        "profile__in": filters.profile,
+        "kind__in": _texts("kind", filters.kind),
+        "content_type__in": _texts("contentType", filters.content_type),
+        "profile__in": _texts("profile", filters.profile),
         "visibility": filters.visibility,
-        "sha256": filters.sha256 and filters.sha256.lower(),
-        "tags__has_any": filters.tags and filters.tags.any,
-        "tags__has_all": filters.tags and filters.tags.all,
-        "size__gte": filters.size and filters.size.gte,
-        "size__lte": filters.size and filters.size.lte,
-        "created_at__gte": filters.created_at and filters.created_at.gte,
-        "created_at__lte": filters.created_at and filters.created_at.lte,
-        "updated_at__gte": filters.updated_at and filters.updated_at.gte,
-        "updated_at__lte": filters.updated_at and filters.updated_at.lte,
+        "sha256": sha256 and sha256.lower(),
         "owner_id": _owner(filters.owner, viewer),
     }
-    given = {lookup: value for lookup, value in conditions.items() if value not in (None, UNSET)}
-    for lookup, value in given.items():
-        _check(lookup, value)
-    return files.filter(Q(**given))
+    if tags := filters.tags:
+        conditions |= {"tags__has_any": _texts("tags", tags.any), "tags__has_all": _texts("tags", tags.all)}
+    if size := filters.size:
+        conditions |= {"size__gte": size.gte, "size__lte": size.lte}
+    if created := filters.created_at:
+        conditions |= _between("createdAt", "created_at", created)
+    if updated := filters.updated_at:
+        conditions |= _between("updatedAt", "updated_at", updated)
+    return files.filter(
+        Q(**{lookup: each for lookup, each in conditions.items() if each not in (None, UNSET)})
+    )
 
 
 def _owner(owner: str | None, viewer: User | None) -> int | None:
@@ -108,13 +111,37 @@ def _owner(owner: str | None, viewer: User | None) -> int | None:
     return found
 
 
-def _check(lookup: str, value: object) -> None:
-    """Raises BadUserInput for what a database would stumble over."""
-    field = lookup.partition("__")[0]
-    values = value if isinstance(value, list) else [value]
+# --- what a database would stumble over ------------------------------------------------------------
+
+
+def _text(field: str, text: str | None) -> str | None:
+    if not text and text != "":
+        return None
+    if "\x00" in text:
+        raise BadUserInput(f"filters.{field}: leave out NUL characters.")
+    if len(text) > MAX_LENGTH:
+        raise BadUserInput(f"filters.{field}: give at most {MAX_LENGTH} characters.")
+    return text
+
+
+def _texts(field: str, values: Sequence[str] | None) -> list[str] | None:
+    if not values and values != []:
+        return None
     if len(values) > MAX_VALUES:
         raise BadUserInput(f"filters.{field}: give at most {MAX_VALUES} values.")
-    if any(isinstance(each, str) and "\x00" in each for each in values):
-        raise BadUserInput(f"filters.{field}: leave out NUL characters.")
-    if any(isinstance(each, datetime) and each.tzinfo is None for each in values):
+    return [_text(field, value) or "" for value in values]
+
+
+def _between(field: str, column: str, times: DateTimeRange) -> dict[str, Any]:
+    return {f"{column}__gte": _time(field, times.gte), f"{column}__lte": _time(field, times.lte)}
+
+
+def _time(field: str, moment: datetime | None) -> datetime | None:
+    if not moment:
+        return None
+    if moment.tzinfo is None:
         raise BadUserInput(f"filters.{field}: give a time zone, for example 2026-01-31T12:00:00Z.")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise BadUserInput(f"filters.{field}: give a time that there is in UTC too.") from None

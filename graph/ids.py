@@ -29,6 +29,7 @@ def file_id(global_id: str) -> UUID | None:
 
 def user_id(global_id: str) -> int | None:
     """The row's id of a User, or None for anything else."""
-    kind, value = parse(global_id)
-    plain = kind == "User" and value.isascii() and value.isdecimal() and len(value) < 19
-    return int(value) if plain else None
+    _, value = parse(global_id)
+    number = int(value) if value.isascii() and value.isdecimal() and len(value) < 19 else None
+    # One user has one id, as one file has: not "07" beside "7".
+    return number if number is not None and relay.to_base64("User", number) == global_id else None

@@ -107,7 +107,7 @@ class Mutation:
         return services.upload(  # type: ignore[return-value]
             owner=writer(info),
             received=input.file,
-            profile=input.profile or DEFAULT_PROFILE,
+            profile=_profile(input),
             description=_description(input),
         )
 
@@ -119,7 +119,7 @@ class Mutation:
         outcomes = services.upload_many(
             owner=owner,
             received=input.files,
-            profile=input.profile or DEFAULT_PROFILE,
+            profile=_profile(input),
             description=_description(input),
         )
         return [_presented(outcome) for outcome in outcomes]
@@ -140,6 +140,10 @@ class Mutation:
         found = {each: file_id(each) for each in ids}
         known = iter(services.delete_many(viewer=viewer, file_ids=[id for id in map(found.get, ids) if id]))
         return [_presented(next(known) if found[each] else domain.FileNotFound(id=each)) for each in ids]
+
+
+def _profile(input: UploadFileInput | UploadFilesInput) -> str:
+    return DEFAULT_PROFILE if input.profile is None else input.profile
 
 
 def _description(input: UploadFileInput | UploadFilesInput | UpdateFileInput) -> Description:
