@@ -5,6 +5,8 @@ deployment is mended in one go and not variable by variable.
 """
 
 import contextlib
+import importlib.util
+import os
 import secrets
 import sys
 import tempfile
@@ -170,9 +172,12 @@ def _size(value: str | None) -> int | None:
     if value is None:
         return None
     try:
-        return parse_size(value)
+        size = parse_size(value)
     except ValueError as error:
         raise environs.ValidationError(str(error)) from error
+    if size == 0:
+        raise environs.ValidationError("has to be above 0.")
+    return size
 
 
 def _database(value: str) -> dict[str, Any]:
@@ -191,11 +196,19 @@ def _database(value: str) -> dict[str, Any]:
 
 
 def _storage(value: str) -> str:
-    if value in _STORAGES or (all(part.isidentifier() for part in value.split(".")) and "." in value):
+    module = value.rpartition(".")[0]
+    if value in _STORAGES or (module and _can_import(module)):
         return value
     raise environs.ValidationError(
         f"{value!r} is no storage: use {', '.join(_STORAGES)} or the dotted path of a Storage class."
     )
+
+
+def _can_import(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _strong(value: str | None) -> None:
@@ -226,11 +239,13 @@ def _kept_secret_key(data_dir: Path) -> str:
     Several machines need one key between them: there SECRET_KEY has to be set.
     """
     path = data_dir / "secret_key"
-    if not path.exists():
+    if not path.exists() or path.stat().st_size == 0:
+        path.unlink(missing_ok=True)
         # Written whole before it gets its name: a process that starts at the same moment never reads half.
         with tempfile.NamedTemporaryFile("w", dir=data_dir, prefix="secret_key.") as draft:
             draft.write(secrets.token_urlsafe(50))
             draft.flush()
+            os.fsync(draft.fileno())
             with contextlib.suppress(FileExistsError):
                 path.hardlink_to(draft.name)
     return path.read_text().strip()

@@ -2,10 +2,13 @@
 
 from typing import Any, cast
 
+import orjson
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
+from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html
@@ -20,8 +23,32 @@ _PREVIEW_LIFETIME = 600  # seconds; as long as a page of the admin is looked at
 _PREVIEW_SIDE = 240  # pixels
 
 
+class StrictJSONField(forms.JSONField):
+    """JSON as clients have to send it: Django's field lets through, or stumbles over, what cannot be kept."""
+
+    def to_python(self, value: Any) -> Any:
+        self._decoded(value)
+        return super().to_python(value)
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        try:
+            self._decoded(data)
+        except ValidationError:
+            return InvalidJSONInput(data)
+        return super().bound_data(data, initial)
+
+    def _decoded(self, value: Any) -> None:
+        try:
+            orjson.loads(value or "null")
+        except orjson.JSONDecodeError:
+            raise ValidationError(self.error_messages["invalid"], "invalid", {"value": value}) from None
+
+
 class FileForm(forms.ModelForm[File]):
     """What is said of a file, under the rules that clients are under."""
+
+    tags = StrictJSONField(required=False)
+    metadata = StrictJSONField(required=False)
 
     class Meta:
         model = File

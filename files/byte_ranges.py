@@ -12,7 +12,7 @@ from itertools import pairwise
 # range costs a header and a seek (RFC 9110, section 17.15).
 MAX_RANGES = 16
 
-_RANGE = re.compile(r"(\d*)\s*-\s*(\d*)")
+_RANGE = re.compile(r"(\d*)-(\d*)")
 _DIGITS = 19  # of the largest file there can be; longer numbers are not worth parsing
 
 
@@ -39,7 +39,7 @@ def parse(header: str, size: int) -> list[ByteRange] | None:
     more than `MAX_RANGES`, or for the same bytes twice. Raises Unsatisfiable.
     """
     unit, equals, rest = header.partition("=")
-    if unit.strip().lower() != "bytes" or not equals:
+    if unit.lower() != "bytes" or not equals:
         return None
     specs = [spec.strip() for spec in rest.split(",") if spec.strip()]
     if not specs or len(specs) > MAX_RANGES:

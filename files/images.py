@@ -5,13 +5,15 @@ first one is decoded. What is made here is encoded afresh: nothing of the source
 """
 
 import io
+import os
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
 
 from files import thumbhash
 from files.errors import FileError, ImageTooLarge, InvalidImage
@@ -30,8 +32,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIDEWAYS = {5, 6, 7, 8}
-_START_OF_SCAN = 0xDA  # JPEG marker
-_MAX_SEGMENTS = 1_000  # a large colour profile and extended XMP take some hundred
+_MAX_SEGMENTS = 512  # application segments of a JPEG: a colour profile has 255 at most, extended XMP some
 _DEEP_MODES = {"I", "I;16", "I;16B", "I;16L"}
 _PALETTE_SIZE = 8  # colours among which the dominant one is looked for
 # Decoding a JPEG at the smallest scale that is still this many times the wanted size costs a fifth of a
@@ -42,6 +43,25 @@ _QUALITY = 88
 # Pillow would refuse large images by a limit of its own when it opens them, and not say their size; here
 # the pixels of each image are counted against its profile, before the first one is decoded.
 Image.MAX_IMAGE_PIXELS = None
+
+# Damaged EXIF data and the like; what cannot be decoded is an error. Set once, because the filters of
+# warnings belong to the process and not to a thread.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+# A decoder may take some hundred MiB, so only so many run at once; the others wait.
+_decoders = threading.BoundedSemaphore(os.cpu_count() or 1)
+
+
+def _application_segment(image: JpegImagePlugin.JpegImageFile, marker: int) -> None:
+    """Pillow joins the pieces of EXIF one by one, in time that grows with the square of their number."""
+    if len(image.applist) >= _MAX_SEGMENTS:
+        raise InvalidImage(reason="it has too many segments before its pixels")
+    JpegImagePlugin.APP(image, marker)
+
+
+_handler: Callable[[JpegImagePlugin.JpegImageFile, int], None] | None = _application_segment
+for _marker in range(0xFFE0, 0xFFF0):
+    JpegImagePlugin.MARKER[_marker] = (*JpegImagePlugin.MARKER[_marker][:2], _handler)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +84,7 @@ def inspect(file: IO[bytes], *, formats: tuple[str, ...], max_pixels: int) -> Im
     """
     with _decoder_errors():
         try:
-            image = _open(file, formats)
+            image = Image.open(file, formats=formats)
         except UnidentifiedImageError:
             return None
         with image:
@@ -93,7 +113,7 @@ def fit(file: IO[bytes], *, formats: tuple[str, ...], box: tuple[int, int]) -> b
 
     JPEG, PNG, WebP and AVIF stay what they are; GIF becomes PNG. Raises InvalidImage.
     """
-    with _decoder_errors(), _open(file, formats) as image:
+    with _decoder_errors(), Image.open(file, formats=formats) as image:
         name, _ = _format_and_frames(image)
         small, _ = _small(image, box)
     opaque = small.getchannel("A").getextrema() == (255, 255)
@@ -111,8 +131,7 @@ def fit(file: IO[bytes], *, formats: tuple[str, ...], box: tuple[int, int]) -> b
 def _decoder_errors() -> Iterator[None]:
     """Decoders of hostile bytes raise nearly anything; all of it means that the image is not one."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged EXIF and the like; pixels are counted by ourselves
+        with _decoders:
             yield
     except FileError:
         raise
@@ -125,26 +144,6 @@ def _format_and_frames(image: Image.Image) -> tuple[str, int]:
     if image.format == "MPO":  # a phone's JPEG with further views of the same moment behind it
         return "JPEG", 1
     return str(image.format), getattr(image, "n_frames", 1)
-
-
-def _open(file: IO[bytes], formats: tuple[str, ...]) -> Image.Image:
-    _check_segments(file)
-    file.seek(0)
-    return Image.open(file, formats=formats)
-
-
-def _check_segments(file: IO[bytes]) -> None:
-    """Raises InvalidImage for a JPEG with more segments before its pixels than any camera or editor writes:
-    Pillow joins those of EXIF one by one, in time that grows with the square of their number."""
-    file.seek(0)
-    if file.read(2) != b"\xff\xd8":
-        return
-    for _ in range(_MAX_SEGMENTS):
-        head = file.read(4)
-        if len(head) < 4 or head[0] != 0xFF or head[1] == _START_OF_SCAN:
-            return
-        file.seek(int.from_bytes(head[2:]) - 2, io.SEEK_CUR)
-    raise InvalidImage(reason="it has too many segments before its pixels")
 
 
 def _small(image: Image.Image, box: tuple[int, int]) -> tuple[Image.Image, int]:

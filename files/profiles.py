@@ -30,7 +30,7 @@ DECODERS: Mapping[str, str] = MappingProxyType(
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]*/(\*|[a-z0-9][a-z0-9.+-]*)")
-_SIZE = re.compile(r"(\d+)\s*(kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB|B)?")
+_SIZE = re.compile(r"(\d+)\s*(kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB|B)?", re.ASCII)
 _UNITS = {
     "B": 1,
     "kB": 1000,

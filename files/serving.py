@@ -15,7 +15,6 @@ from uuid import UUID
 from django.core.handlers.asgi import ASGIRequest
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
-from django.http.response import HttpResponseNotAllowed
 from django.utils import timezone
 from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.http import content_disposition_header, http_date, quote_etag
@@ -37,10 +36,8 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-s
 def download(request: HttpRequest, file_id: UUID, name: str) -> HttpResponseBase:
     """GET and HEAD of a signed URL. The name in the path is only what people and programs see of it."""
     if request.method not in {"GET", "HEAD"}:
-        refused = HttpResponseNotAllowed(["GET", "HEAD"])
-        return _error(
-            HTTPStatus.METHOD_NOT_ALLOWED, "Files are read with GET or HEAD.", {"Allow": refused["Allow"]}
-        )
+        message = "Files are read with GET or HEAD."
+        return _error(HTTPStatus.METHOD_NOT_ALLOWED, message, {"Allow": "GET, HEAD"})
     try:
         grant = signing.verify(file_id, request.GET)
     except signing.Refused:
@@ -148,7 +145,7 @@ def _stream(
 
 
 def _chunks(content: IO[bytes], ranges: list[ByteRange], heads: list[bytes], end: bytes) -> Generator[bytes]:
-    with content:  # closed by the response too, but not by each server when a connection breaks
+    try:
         for head, part in zip(heads, ranges, strict=True):
             if head:
                 yield head
@@ -163,6 +160,8 @@ def _chunks(content: IO[bytes], ranges: list[ByteRange], heads: list[bytes], end
                 yield chunk
         if end:
             yield end
+    finally:  # the response closes it too, but not under each server when a connection breaks
+        content.close()
 
 
 async def _in_threads(chunks: Generator[bytes]) -> AsyncIterator[bytes]:

@@ -22,11 +22,13 @@ METADATA_MAX_DEPTH = 16  # JSON that is nested deeper exhausts the stacks of tho
 FALLBACK_NAME = "file"
 
 # Characters that turn the direction of text around, so that "gpj.exe" can be shown as "exe.jpg"
-# (Unicode Technical Report 36, section 2.10), and the byte order mark.
-_DIRECTION_MARKS = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff"
+# (Unicode Technical Report 36, section 2.10).
+_DIRECTION_MARKS = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 # Control characters, halves of surrogate pairs, line and paragraph separators.
+# Characters without a shape of their own, but not the joiners that emoji and some scripts need.
+_INVISIBLE = "\u00ad\u200b\u2060\ufeff"
 _UNPRINTABLE = "\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029"
-_NOT_IN_NAMES = re.compile(f"[{_DIRECTION_MARKS}{_UNPRINTABLE}]")
+_NOT_IN_NAMES = re.compile(f"[{_DIRECTION_MARKS}{_INVISIBLE}{_UNPRINTABLE}]")
 _NOT_IN_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _SEPARATORS = re.compile(r"[/\\]")
 
@@ -59,14 +61,14 @@ def display_name(claimed: str | None) -> str:
 
 
 def clean_name(name: str) -> str:
-    """A name that was given on purpose: mended in nothing but its spaces, or refused with InvalidInput."""
-    name = " ".join(unicodedata.normalize("NFC", name).split(" ")).strip()
+    """A name that was given on purpose: trimmed, or refused with InvalidInput."""
+    name = unicodedata.normalize("NFC", name).strip()
     if not name:
         raise InvalidInput(field="name", reason="give at least one character")
     if len(name) > NAME_MAX_LENGTH:
         raise InvalidInput(field="name", reason=f"use at most {NAME_MAX_LENGTH} characters")
     if _NOT_IN_NAMES.search(name):
-        raise InvalidInput(field="name", reason="leave out control characters and marks of text direction")
+        raise InvalidInput(field="name", reason="leave out invisible characters and marks of text direction")
     if _SEPARATORS.search(name) or name.strip(".") == "":
         raise InvalidInput(field="name", reason="give a name, not a path")
     return name

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from files.detection import HEAD_SIZE
 from files.errors import FileTooLarge, StorageUnavailable
-from files.receive import Received, ReceivingHandler
+from files.receive import Plan, Received, ReceivingHandler
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -267,7 +267,8 @@ def begin(handler: ReceivingHandler, field: str, content: bytes) -> None:
 
 
 def test_each_part_is_received_under_its_name_and_its_limit() -> None:
-    handler = ReceivingHandler(limit_of={"a": 3, "b": 2}.__getitem__)
+    handler = ReceivingHandler()
+    handler.plan = lambda: Plan({"a": 3, "b": 2}, 0, None)
     for field in ("a", "b"):
         begin(handler, field, b"abc")
         handler.file_complete(3)
@@ -281,7 +282,8 @@ def test_each_part_is_received_under_its_name_and_its_limit() -> None:
 
 
 def test_a_part_that_broke_off_is_not_complete_and_is_forgotten_too(incoming: Path) -> None:
-    handler = ReceivingHandler(limit_of=lambda _: 10 * MIB)
+    handler = ReceivingHandler()
+    handler.plan = lambda: Plan({}, 10 * MIB, None)
     begin(handler, "whole", LARGE)
     handler.file_complete(len(LARGE))
     begin(handler, "half", LARGE)

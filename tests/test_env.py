@@ -1,0 +1,428 @@
+"""The environment: what holds when nothing is set, and that everything wrong is said at once."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from config import env
+from config.env import InvalidEnvironment
+
+ROOT = env.ROOT
+A_KEY = "0123456789-0123456789-0123456789-x"
+
+# What a process of Python needs and no setting of Coffer is named like.
+_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
+
+
+def _bare() -> dict[str, str]:
+    return {name: os.environ[name] for name in _KEPT if name in os.environ}
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(tmp_path: Path, monkeypatch) -> Iterator[None]:
+    """An environment with no setting in it but the folder for data, and no `.env` to complete it."""
+    monkeypatch.setattr(env, "ROOT", tmp_path / "project")
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path)  # a relative folder has to stay in here too
+    # The dictionary is put back as a whole, because reading `.env` adds to it.
+    with mock.patch.dict(os.environ, clear=True):
+        os.environ.update(_bare() | {"DATA_DIR": str(tmp_path / "data")})
+        yield
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def problems() -> dict[str, list[str]]:
+    """What is wrong with the environment, by variable; something has to be."""
+    with pytest.raises(InvalidEnvironment) as refused:
+        env.read()
+    return refused.value.problems
+
+
+# --- defaults --------------------------------------------------------------------------------------
+
+
+def test_with_nothing_set_coffer_keeps_all_in_one_folder_of_the_project(monkeypatch, tmp_path):
+    monkeypatch.delenv("DATA_DIR")
+    found = env.read()
+
+    data_dir = tmp_path / "project" / "var"
+    assert found.data_dir == data_dir
+    assert found.secret_key == (data_dir / "secret_key").read_text()
+    assert found.database["ENGINE"] == "django.db.backends.sqlite3"
+    assert found.database["NAME"] == str(data_dir / "coffer.sqlite3")
+    assert (found.storage, found.s3) == ("local", None)
+    assert found.profiles_path == tmp_path / "project" / "config" / "profiles.toml"
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("debug", False),
+        ("allowed_hosts", ("localhost", "127.0.0.1", "[::1]")),
+        ("csrf_trusted_origins", ()),
+        ("host", "127.0.0.1"),
+        ("port", 8000),
+        ("threads", 16),
+        ("user_quota", None),
+        ("url_lifetime", 3600),
+        ("max_request_size", 1024**3),
+        ("max_files", 20),
+        ("max_batch", 0),
+        ("queries_by_get", False),
+        ("graphiql", False),
+        ("introspection", False),
+        ("log_level", "INFO"),
+    ],
+)
+def test_a_setting_has_a_careful_default(field, value):
+    assert getattr(env.read(), field) == value
+
+
+def test_the_settings_cannot_be_changed_once_read():
+    with pytest.raises(AttributeError):
+        env.read().port = 1  # type: ignore[misc]
+
+
+def test_the_data_folder_is_made_for_its_owner_and_group(monkeypatch, tmp_path):
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "a" / "b"))
+
+    assert env.read().data_dir == tmp_path / "a" / "b"
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o027 == 0
+
+
+@pytest.mark.parametrize(
+    "variable, value, field, expected",
+    [
+        ("DEBUG", "true", "debug", True),
+        ("HOST", "0.0.0.0", "host", "0.0.0.0"),
+        ("PORT", "65535", "port", 65535),
+        ("THREADS", "1", "threads", 1),
+        ("USER_QUOTA", "5 GiB", "user_quota", 5 * 1024**3),
+        ("MAX_REQUEST_SIZE", "10 MB", "max_request_size", 10_000_000),
+        ("MAX_FILES", "200", "max_files", 200),
+        ("URL_LIFETIME", "604800", "url_lifetime", 604_800),
+        ("LOG_LEVEL", "WARNING", "log_level", "WARNING"),
+        ("GRAPHIQL", "1", "graphiql", True),
+        ("INTROSPECTION", "yes", "introspection", True),
+        ("QUERIES_BY_GET", "true", "queries_by_get", True),
+        ("MAX_BATCH", "100", "max_batch", 100),
+        ("COFFER_PROFILES", "/etc/coffer/profiles.toml", "profiles_path", Path("/etc/coffer/profiles.toml")),
+        ("STORAGE", "local", "storage", "local"),
+        ("STORAGE", "django.core.files.storage.InMemoryStorage", "storage", None),
+        ("SECRET_KEY", A_KEY, "secret_key", A_KEY),
+        ("CSRF_TRUSTED_ORIGINS", "https://a.example", "csrf_trusted_origins", ("https://a.example",)),
+    ],
+)
+def test_a_variable_changes_its_setting(monkeypatch, variable, value, field, expected):
+    monkeypatch.setenv(variable, value)
+
+    assert getattr(env.read(), field) == (value if expected is None else expected)
+
+
+@pytest.mark.parametrize("field", ["graphiql", "introspection", "queries_by_get"])
+def test_debugging_opens_what_explorers_need_unless_it_is_closed(monkeypatch, field):
+    monkeypatch.setenv("DEBUG", "true")
+    assert getattr(env.read(), field) is True
+
+    monkeypatch.setenv(field.upper(), "false")
+    assert getattr(env.read(), field) is False
+
+
+@pytest.mark.parametrize(
+    "url, engine, name",
+    [
+        ("sqlite:////srv/coffer.sqlite3", "django.db.backends.sqlite3", "/srv/coffer.sqlite3"),
+        ("postgres://u:p@db.example:5433/coffer", "django.db.backends.postgresql", "coffer"),
+        ("postgresql://u:p@db.example/coffer", "django.db.backends.postgresql", "coffer"),
+    ],
+)
+def test_the_database_is_read_from_its_address(monkeypatch, url, engine, name):
+    monkeypatch.setenv("DATABASE_URL", url)
+
+    database = env.read().database
+    assert (database["ENGINE"], database["NAME"]) == (engine, name)
+
+
+def test_a_file_completes_the_environment_and_does_not_replace_it(monkeypatch, tmp_path):
+    (tmp_path / "project" / ".env").write_text("PORT=8001\nTHREADS=3\n", encoding="utf-8")
+    monkeypatch.setenv("PORT", "9000")
+
+    found = env.read()
+    assert (found.port, found.threads) == (9000, 3)
+
+
+# --- names that the service answers to -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "variables, expected",
+    [
+        ({}, ("localhost", "127.0.0.1", "[::1]")),
+        ({"HOST": "0.0.0.0"}, ("localhost", "127.0.0.1", "[::1]")),
+        ({"HOST": "::"}, ("localhost", "127.0.0.1", "[::1]")),
+        ({"HOST": "192.0.2.7"}, ("localhost", "127.0.0.1", "[::1]", "192.0.2.7")),
+        ({"HOST": "2001:db8::7"}, ("localhost", "127.0.0.1", "[::1]", "[2001:db8::7]")),
+        ({"ALLOWED_HOSTS": "files.example"}, ("files.example",)),
+        ({"ALLOWED_HOSTS": "a.example,.b.example", "HOST": "192.0.2.7"}, ("a.example", ".b.example")),
+        ({"ALLOWED_HOSTS": "a.example, b.example"}, ("a.example", "b.example")),
+    ],
+)
+def test_the_service_answers_to_its_own_names(monkeypatch, variables, expected):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert env.read().allowed_hosts == expected
+
+
+# --- the store -------------------------------------------------------------------------------------
+
+S3 = {
+    "AWS_ACCESS_KEY_ID": "id",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_STORAGE_BUCKET_NAME": "bucket",
+    "AWS_S3_REGION_NAME": "fra1",
+    "AWS_S3_ENDPOINT_URL": "https://store.example",
+    "AWS_S3_CUSTOM_DOMAIN": "cdn.example",
+    "AWS_QUERYSTRING_AUTH": "false",
+}
+
+
+@pytest.mark.parametrize("switch", [{"USE_S3_STORAGE": "True"}, {"STORAGE": "s3"}])
+def test_an_s3_store_is_read_from_the_usual_variables(monkeypatch, switch):
+    for name, value in (S3 | switch).items():
+        monkeypatch.setenv(name, value)
+
+    found = env.read()
+    assert found.storage == "s3"
+    assert found.s3 == env.S3Env(
+        access_key_id="id",
+        secret_access_key="secret",
+        bucket_name="bucket",
+        region_name="fra1",
+        endpoint_url="https://store.example",
+        custom_domain="cdn.example",
+        querystring_auth=False,
+    )
+
+
+def test_a_bucket_is_all_that_an_s3_store_needs(monkeypatch):
+    monkeypatch.setenv("USE_S3_STORAGE", "1")
+    monkeypatch.setenv("AWS_STORAGE_BUCKET_NAME", "bucket")
+
+    assert env.read().s3 == env.S3Env(
+        access_key_id=None,
+        secret_access_key=None,
+        bucket_name="bucket",
+        region_name=None,
+        endpoint_url=None,
+        custom_domain=None,
+        querystring_auth=True,
+    )
+
+
+def test_the_variables_of_s3_mean_nothing_to_local_disk(monkeypatch):
+    for name, value in (S3 | {"AWS_QUERYSTRING_AUTH": "nonsense"}).items():
+        monkeypatch.setenv(name, value)
+
+    assert env.read().s3 is None
+
+
+@pytest.mark.parametrize(
+    "variable, value",
+    [
+        ("AWS_STORAGE_BUCKET_NAME", None),
+        ("AWS_STORAGE_BUCKET_NAME", ""),
+        ("AWS_QUERYSTRING_AUTH", "perhaps"),
+        ("AWS_S3_ENDPOINT_URL", "store.example"),
+    ],
+)
+def test_an_s3_store_that_could_not_work_is_refused_at_start(monkeypatch, variable, value):
+    for name, set_to in (S3 | {"STORAGE": "s3", variable: value}).items():
+        if set_to is not None:
+            monkeypatch.setenv(name, set_to)
+
+    assert list(problems()) == [variable]
+
+
+# --- mistakes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "variable, value",
+    [
+        ("DEBUG", "maybe"),
+        ("PORT", "http"),
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", ""),
+        ("THREADS", "0"),
+        ("THREADS", "1025"),
+        ("USER_QUOTA", "lots"),
+        ("MAX_REQUEST_SIZE", "1 gigabyte"),
+        ("MAX_REQUEST_SIZE", ""),
+        ("MAX_FILES", "0"),
+        ("MAX_FILES", "201"),
+        ("MAX_BATCH", "-1"),
+        ("MAX_BATCH", "101"),
+        ("URL_LIFETIME", "0"),
+        ("URL_LIFETIME", "604801"),
+        ("LOG_LEVEL", "loud"),
+        ("GRAPHIQL", "2"),
+        ("INTROSPECTION", "perhaps"),
+        ("SECRET_KEY", "short"),
+        ("SECRET_KEY", ""),
+        ("STORAGE", "ftp"),
+        ("STORAGE", ""),
+        ("STORAGE", "a.b-c"),
+        ("STORAGE", ".."),
+        ("USE_S3_STORAGE", "s3"),
+        ("DATABASE_URL", ""),
+        ("DATABASE_URL", "coffer.sqlite3"),
+        ("DATABASE_URL", "mysql://db.example/coffer"),
+        ("DATABASE_URL", "oracle://db.example/coffer"),
+        ("DATABASE_URL", "postgres://db.example:port/coffer"),
+        ("DATABASE_URL", "postgres://[db.example/coffer"),
+        ("DATA_DIR", ""),
+        ("DATA_DIR", "~no-such-user-of-this-machine/data"),
+    ],
+)
+def test_a_wrong_variable_is_named_and_nothing_else_is(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+
+    assert list(problems()) == [variable]
+
+
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_a_data_folder_that_cannot_be_is_refused(monkeypatch, tmp_path, below):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "file" / below))
+
+    (reason,) = problems()["DATA_DIR"]
+    assert reason.startswith("cannot be written to")
+    assert str(tmp_path / "file") in reason
+
+
+def test_all_wrong_variables_come_in_one_message_each_on_its_line(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    wrong = {
+        "DATABASE_URL": "mysql://db.example/coffer",
+        "DATA_DIR": str(tmp_path / "file"),
+        "DEBUG": "maybe",
+        "LOG_LEVEL": "loud",
+        "MAX_REQUEST_SIZE": "huge",
+        "PORT": "http",
+        "SECRET_KEY": "short",
+        "STORAGE": "ftp",
+        "USER_QUOTA": "lots",
+    }
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(InvalidEnvironment) as refused:
+        env.read()
+
+    first, *lines = str(refused.value).splitlines()
+    assert first == "Coffer cannot start: these settings are wrong."
+    assert [line.strip().partition(": ")[0] for line in lines] == list(wrong)
+    assert all(line.strip().partition(": ")[2] for line in lines)
+
+
+def test_a_message_never_repeats_a_secret(monkeypatch):
+    monkeypatch.setenv("SECRET_KEY", "hush-key")
+    monkeypatch.setenv("DATABASE_URL", "mysql://user:hush-password@db.example/coffer")
+
+    with pytest.raises(InvalidEnvironment) as refused:
+        env.read()
+
+    assert "hush" not in str(refused.value)
+
+
+def test_a_start_that_is_refused_leaves_no_key_behind(monkeypatch, data_dir):
+    monkeypatch.setenv("PORT", "http")
+
+    problems()
+    assert list(data_dir.iterdir()) == []
+
+
+def test_a_command_ends_with_the_message_and_no_traceback(data_dir):
+    wrong = {"PORT": "http", "USER_QUOTA": "lots", "SECRET_KEY": "short"}
+    command = [sys.executable, "manage.py", "check"]
+    environment = _bare() | {"DATA_DIR": str(data_dir)} | wrong
+
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    first, *lines = done.stderr.splitlines()
+    assert first == "Coffer cannot start: these settings are wrong."
+    assert [line.strip().partition(": ")[0] for line in lines] == ["PORT", "SECRET_KEY", "USER_QUOTA"]
+
+
+# --- the key that is made once ---------------------------------------------------------------------
+
+
+def test_a_key_is_made_once_and_kept_for_the_owner_alone(data_dir):
+    first = env.read().secret_key
+
+    assert len(first) >= 50
+    assert (data_dir / "secret_key").read_text() == first
+    assert (data_dir / "secret_key").stat().st_mode & 0o777 == 0o600
+    assert env.read().secret_key == first
+
+
+def test_another_folder_has_another_key(monkeypatch, tmp_path):
+    first = env.read().secret_key
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "other"))
+
+    assert env.read().secret_key != first
+
+
+def test_a_key_that_is_given_is_used_and_not_kept(monkeypatch, data_dir):
+    monkeypatch.setenv("SECRET_KEY", A_KEY)
+
+    assert env.read().secret_key == A_KEY
+    assert list(data_dir.iterdir()) == []
+
+
+def test_processes_that_start_at_once_agree_on_the_key(data_dir):
+    # Each waits, ready, for a line of its input, so that all of them look for the key together.
+    program = (
+        "import pathlib, sys; from config import env; env.ROOT = pathlib.Path(sys.argv[1]); "
+        "sys.stdin.readline(); print(env.read().secret_key)"
+    )
+    environment = _bare() | {"DATA_DIR": str(data_dir)}
+    starting = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(env.ROOT)],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    try:
+        for process in starting:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        keys = {process.communicate(timeout=60)[0].strip() for process in starting}
+    finally:
+        for process in starting:
+            process.kill()
+            process.wait()
+
+    assert keys == {(data_dir / "secret_key").read_text()}
+    assert [path.name for path in data_dir.iterdir()] == ["secret_key"]
