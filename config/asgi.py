@@ -33,14 +33,17 @@ class StreamedBody(io.RawIOBase):
     `listen_for_disconnect`.
     """
 
-    def __init__(self, receive: Receive, *, limit: int) -> None:
+    def __init__(self, receive: Receive, *, limit: int | None) -> None:
+        """`limit` in bytes; None for a request without a body."""
         super().__init__()
-        self._left = limit
+        self._left = limit or 0
         self._receive = receive
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._buffer = bytearray()
         self._complete = asyncio.Event()
+        if limit is None:
+            self._complete.set()
 
     def read(self, size: int | None = -1) -> bytes:
         """At most `size` bytes, fewer only at the end; all that are left for None or a negative size.
@@ -112,11 +115,16 @@ class StreamingASGIHandler(ASGIHandler):
         raise RequestAborted
 
 
-def _limit(scope: Any) -> int:
-    """In bytes. Django bounds what it reads into memory by the length that the client claims, if it does."""
-    for name, value in scope["headers"]:
-        if name == b"content-type" and value.lower().startswith(b"multipart/"):
-            return int(settings.MAX_REQUEST_SIZE)
+def _limit(scope: Any) -> int | None:
+    """In bytes; None where there is no body. Django bounds what it reads into memory by the length that the
+    client claims, if it does."""
+    headers = dict(scope["headers"])
+    if not headers.keys() & {b"content-length", b"transfer-encoding"} and scope["http_version"] < "2":
+        return None
+    if scope["method"] in {"GET", "HEAD"}:
+        return None
+    if headers.get(b"content-type", b"").lower().startswith(b"multipart/"):
+        return int(settings.MAX_REQUEST_SIZE)
     return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 
 

@@ -8,7 +8,7 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
@@ -59,9 +59,9 @@ def _application_segment(image: JpegImagePlugin.JpegImageFile, marker: int) -> N
     JpegImagePlugin.APP(image, marker)
 
 
-_handler: Callable[[JpegImagePlugin.JpegImageFile, int], None] | None = _application_segment
 for _marker in range(0xFFE0, 0xFFF0):
-    JpegImagePlugin.MARKER[_marker] = (*JpegImagePlugin.MARKER[_marker][:2], _handler)
+    _name, _description, _ = JpegImagePlugin.MARKER[_marker]
+    JpegImagePlugin.MARKER[_marker] = (_name, _description, _application_segment)  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

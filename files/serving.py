@@ -5,6 +5,7 @@ nothing that is served can run as a page of this origin.
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Generator, Iterable
@@ -171,7 +172,8 @@ async def _in_threads(chunks: Generator[bytes]) -> AsyncIterator[bytes]:
         while (chunk := await asyncio.to_thread(next, chunks, done)) is not done:
             yield chunk  # type: ignore[misc]
     finally:
-        chunks.close()
+        with contextlib.suppress(ValueError):  # a thread is still reading; the response closes the file
+            chunks.close()
 
 
 def _content_type(file: File) -> str:
