@@ -5,6 +5,7 @@ refuse it, and an upload is written twice. Here the body is handed to the thread
 """
 
 import asyncio
+import contextvars
 import io
 import os
 import threading
@@ -40,6 +41,9 @@ class StreamedBody(io.RawIOBase):
         self._receive = receive
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
+        # The event loop may go on with what it is asked here after the request has ended, under the
+        # context variables that it was asked with: those of the request's thread would be dead by then.
+        self._context = contextvars.copy_context()
         self._buffer = bytearray()
         self._complete = asyncio.Event()
         if limit is None:
@@ -80,7 +84,8 @@ class StreamedBody(io.RawIOBase):
             raise RuntimeError(
                 "The body of a request cannot be read on the event loop: it would wait for itself."
             )
-        batch = asyncio.run_coroutine_threadsafe(self._receive_batch(len(self._buffer)), self._loop).result()
+        more = self._receive_batch(len(self._buffer))
+        batch = self._context.copy().run(asyncio.run_coroutine_threadsafe, more, self._loop).result()
         self._left -= len(batch)
         if self._left < 0:
             raise RequestDataTooBig("The body of the request is larger than the service takes.")

@@ -86,7 +86,7 @@ def read() -> Env:
     env.add_parser("storage", _storage)
 
     data_dir = env.folder("DATA_DIR", str(ROOT / "var")) or ROOT  # ROOT: only until `seal` refuses
-    host = env.str("HOST", "127.0.0.1")
+    host = env.str("HOST", "127.0.0.1", validate=validate.Length(min=1)) or ""
     use_s3 = env.bool("USE_S3_STORAGE", False)
     storage = env.storage("STORAGE", "s3" if use_s3 else "local")
     debug = env.bool("DEBUG", False)

@@ -155,6 +155,10 @@ INTROSPECTION = ENV.introspection
 QUERIES_BY_GET = ENV.queries_by_get
 MAX_BATCH = ENV.max_batch
 
+CSRF_FAILURE_VIEW = "graph.problems.csrf_failure"
+
+# Files come to the GraphQL endpoint alone, which brings its own handler; no form elsewhere takes any.
+FILE_UPLOAD_HANDLERS = ["files.receive.RefusingHandler"]
 # Bodies of GraphQL requests: read whole where they are JSON, and `operations` and `map` of multipart.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 

@@ -209,3 +209,18 @@ class ReceivingHandler(FileUploadHandler):
         """Forget all that came in, complete or not."""
         for received in self._all:
             received.close()
+
+
+class RefusingHandler(FileUploadHandler):
+    """For forms that take no files: the first one ends the reading of the request."""
+
+    chunk_size = _CHUNK_SIZE
+
+    def new_file(self, *args: object, **kw: object) -> None:
+        raise StopUpload(connection_reset=True)
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        return None
+
+    def file_complete(self, file_size: int) -> None:
+        return None

@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Count, Sum
 from django.utils import timezone
 
@@ -28,6 +28,7 @@ from files.errors import (
 )
 from files.inspection import Facts
 from files.models import File, FileKind, Visibility, new_id
+from files.outages import DATABASE_ERRORS, is_outage
 from files.profiles import UploadProfile
 from files.receive import Received
 
@@ -267,6 +268,8 @@ def _database_errors() -> Iterator[None]:
     """A database that is down, locked or full is a typed error like a storage that is."""
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
+    except DATABASE_ERRORS as error:
+        if not is_outage(error):
+            raise
         logger.exception("The database failed.")
         raise StorageUnavailable from error

@@ -1,8 +1,10 @@
 """The body of a request -> operations: JSON or multipart, read once and no further than is allowed."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
+from urllib.parse import unquote
 
 import orjson
 from django.conf import settings
@@ -136,6 +138,10 @@ class _Stream:
         raise NotImplementedError
 
 
+# What a name consists of after every other character was percent-encoded.
+_ENCODED = re.compile(r"(?:[A-Za-z0-9_.~-]|%[0-9A-Fa-f]{2})+")
+
+
 class _Parser(MultiPartParser):
     """Django's parser, with the names of files as they came: they are shown, not used as paths."""
 
@@ -150,7 +156,10 @@ class _Parser(MultiPartParser):
         return b"--" + self._boundary + b"--"
 
     def sanitize_file_name(self, file_name: str) -> str:
-        return file_name
+        # Some clients encode names, as RFC 7578, section 2, lets them: aiohttp, and so gql, is one.
+        if not _ENCODED.fullmatch(file_name):
+            return file_name
+        return unquote(file_name, errors="replace")
 
 
 def _multipart(request: HttpRequest, uploads: ReceivingHandler) -> object:

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.views import defaults
+from django.views import csrf, defaults
 
 RETRY_AFTER = 5  # seconds
 
@@ -66,6 +66,12 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
     if _is_for_people(request):
         return defaults.permission_denied(request, exception)
     return answer(Refused(HTTPStatus.FORBIDDEN, "FORBIDDEN", "The request is not allowed."))
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
+    if _is_for_people(request):
+        return csrf.csrf_failure(request, reason)
+    return answer(Refused(HTTPStatus.FORBIDDEN, "CSRF_FAILED", reason or "The CSRF check failed."))
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:

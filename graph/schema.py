@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import strawberry
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
-from graphql import GraphQLError, NoSchemaIntrospectionCustomRule
+from graphql import DocumentNode, GraphQLError, NoSchemaIntrospectionCustomRule, OperationDefinitionNode
 from strawberry.extensions import MaskErrors, SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
+from files.outages import is_outage
 from graph import errors, limits
 from graph.mutations import Mutation
 from graph.problems import RETRY_AFTER
@@ -39,7 +39,7 @@ class MaskUnforeseen(MaskErrors):
         logger.error("Unforeseen error %s at %s", correlation_id, error.path, exc_info=error.original_error)
         message = f"Something went wrong; it was logged as {correlation_id}."
         extensions: dict[str, object] = {"code": "INTERNAL_SERVER_ERROR", "correlationId": correlation_id}
-        if isinstance(error.original_error, OperationalError | InterfaceError):
+        if is_outage(error.original_error):
             message = "The service cannot answer just now; nothing was changed. Try again later."
             extensions |= {"code": "SERVICE_UNAVAILABLE", "retryable": True, "retryAfter": RETRY_AFTER}
         return GraphQLError(
@@ -64,11 +64,17 @@ class Guard(SchemaExtension):
         document = context.graphql_document
         if document is not None:
             errors = limits.check(document, variables=context.variables)
+            if context.operation_name is None and _operations(document) > 1:
+                errors = [GraphQLError("The document has several operations: say which by operationName.")]
             if not settings.INTROSPECTION:
                 context.validation_rules = (*context.validation_rules, NoSchemaIntrospectionCustomRule)
             if errors:
                 context.pre_execution_errors = errors
         yield
+
+
+def _operations(document: DocumentNode) -> int:
+    return sum(isinstance(each, OperationDefinitionNode) for each in document.definitions)
 
 
 class CofferSchema(strawberry.Schema):

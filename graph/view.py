@@ -8,7 +8,6 @@ from typing import Any
 import orjson
 from cross_web import HTTPException, SyncHTTPRequestAdapter
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -24,6 +23,7 @@ from strawberry.types import ExecutionResult
 
 from accounts.models import Scope
 from accounts.viewer import Viewer
+from files.outages import DATABASE_ERRORS, is_outage
 from files.receive import ReceivingHandler
 from graph import body, problems
 from graph.authentication import CsrfFailed, InvalidCredentials, authenticate
@@ -63,7 +63,9 @@ class CofferGraphQLView(GraphQLView[Context, None]):
             response = problems.answer(problems.bad_request_because(error.reason))
         except RecursionError:
             response = problems.answer(problems.bad_request_because("The document is nested too deeply."))
-        except (OperationalError, InterfaceError):
+        except DATABASE_ERRORS as error:
+            if not is_outage(error):
+                raise
             logger.exception("The database failed.")
             response = problems.unavailable()
         finally:

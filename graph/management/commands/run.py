@@ -1,5 +1,7 @@
 """Migrate and serve: the one command that the embedded default needs."""
 
+import os
+import shlex
 import socket
 import sys
 from argparse import ArgumentParser
@@ -11,11 +13,27 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.core.wsgi import get_wsgi_application
-from django.db import connections
+from django.db import DatabaseError, connections
 from gunicorn.app.base import BaseApplication
+from gunicorn.workers.gthread import ThreadWorker
 
 _WORKERS = 2
+_UNREAD_LIMIT = 64 * 1024  # bytes of a body that gunicorn reads away to keep a connection
 _GRACE = 10  # seconds in which requests under way may end
+
+
+class _Worker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's threads, with a Ctrl-C that does not wait for a lock that the same thread may hold."""
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        self.handle_exit(sig, frame)
+
+
+def _say_close(worker: Any, request: Any) -> None:
+    """gunicorn closes a connection on which much of a body was not read, and says that it keeps it."""
+    length = dict(request.headers).get("CONTENT-LENGTH", "0")
+    if not length.isdecimal() or int(length[:20]) > _UNREAD_LIMIT:
+        request.force_close()
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -44,40 +62,47 @@ class Command(BaseCommand):
     def handle(self, *, workers: int, **_: Any) -> None:
         env = settings.ENV
         _check_port_is_free(env.host, env.port)
-        call_command("migrate", verbosity=0, interactive=False)
+        os.umask(0o027)  # what is written here is for this user, and at most read by its group
+        try:
+            call_command("migrate", verbosity=0, interactive=False)
+        except DatabaseError as error:
+            raise CommandError(f"The database cannot be used: {error}") from None
         connections.close_all()  # the workers open their own
         host = f"[{env.host}]" if ":" in env.host else env.host
         _Server(
             {
                 "bind": f"{host}:{env.port}",
                 "workers": workers,
-                "worker_class": "gthread",
+                "worker_class": _Worker,
+                "pre_request": _say_close,
                 "threads": env.threads,
                 "preload_app": True,
                 "graceful_timeout": _GRACE,
                 "timeout": 120,
                 "loglevel": "warning",
-                "when_ready": lambda _: self._announce(host, env.port),
+                "when_ready": lambda _: self._announce(env, host),
             }
         ).run()
 
-    def _announce(self, host: str, port: int) -> None:
-        address = f"http://{host}:{port}"
+    def _announce(self, env: Any, host: str) -> None:
+        address = f"http://{host}:{env.port}"
         lines = ["", f"Coffer is ready at {address} (Ctrl-C stops it)."]
         if settings.GRAPHIQL:
             lines.append(f"  GraphiQL    {address}/graphql")
         lines.append(f"  Admin       {address}/admin/")
-        lines.append(f"  A token     {_command()} create_token alice")
+        lines.append(f"  A token     {_command(env)} create_token alice")
         self.stdout.write("\n".join([*lines, ""]))
         self.stdout.flush()
 
 
-def _command() -> str:
+def _command(env: Any) -> str:
     """How this program was called, so that the line can be copied as it stands."""
     python = Path(sys.executable)
     if python.is_relative_to(Path.cwd()):
         python = python.relative_to(Path.cwd())
-    return f"{python} manage.py"
+    is_default = env.data_dir == settings.BASE_DIR / "var"
+    data_dir = "" if is_default else f"DATA_DIR={shlex.quote(str(env.data_dir))} "
+    return f"{data_dir}{python} manage.py"
 
 
 def _check_port_is_free(host: str, port: int) -> None:
@@ -88,5 +113,6 @@ def _check_port_is_free(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise CommandError(
-                f"Cannot listen on {host}:{port}: {error.strerror}. Choose another, such as PORT={port + 1}."
+                f"Cannot listen on {host}:{port}: {error.strerror}. "
+                f"Choose another HOST or PORT, such as PORT={port + 1}."
             ) from None

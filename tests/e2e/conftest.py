@@ -1,0 +1,129 @@
+"""Servers that the end-to-end tests share, and their logs beside a test that fails."""
+
+import hashlib
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from tests.e2e import server
+from tests.e2e.server import Service
+
+_LINES = 80  # of a log that are shown with a failure
+
+# What `make run` sets for a developer.
+DEVELOPER = {"GRAPHIQL": "True", "INTROSPECTION": "True", "QUERIES_BY_GET": "True"}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report: pytest.TestReport = yield  # type: ignore[assignment]
+    if report.failed:
+        for log in server.LOGS:
+            if log.exists() and log.stat().st_mtime >= call.start:
+                lines = log.read_text(errors="replace").splitlines()[-_LINES:]
+                report.sections.append((f"log of {log.stem}", "\n".join(lines)))
+    return report  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data folder with all tables and a token of alice's, to be copied."""
+
+    data_dir: Path
+    token: str
+
+    def copy(self, data_dir: Path) -> Path:
+        shutil.copytree(self.data_dir, data_dir)
+        return data_dir
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    data_dir = tmp_path_factory.mktemp("prepared") / "data"
+    environ = server.environment(data_dir, server.free_port())
+    migrated = server.manage("migrate", "--verbosity", "0", environ=environ)
+    assert migrated.returncode == 0, migrated.stderr
+    return Prepared(data_dir, server.create_token(environ))
+
+
+class Start(Protocol):
+    """Starts one more service over a copy of the prepared folder, for the length of a `with` block."""
+
+    def __call__(
+        self, name: str, *, asgi: bool = False, settings: dict[str, str] | None = None
+    ) -> AbstractContextManager[Service]: ...
+
+
+@pytest.fixture(scope="session")
+def start(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Start:
+    def begin(
+        name: str, *, asgi: bool = False, settings: dict[str, str] | None = None
+    ) -> AbstractContextManager[Service]:
+        data_dir = prepared.copy(tmp_path_factory.mktemp(name) / name)
+        return server.running(data_dir, token=prepared.token, asgi=asgi, settings=settings)
+
+    return begin
+
+
+@pytest.fixture(scope="session")
+def wsgi_service(start: Start) -> Iterator[Service]:
+    """What `make run` starts."""
+    with start("wsgi", settings=DEVELOPER) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def asgi_service(start: Start) -> Iterator[Service]:
+    with start("asgi", asgi=True, settings=DEVELOPER) as service:
+        yield service
+
+
+@pytest.fixture
+def service(wsgi_service: Service) -> Service:
+    """The one that most tests talk to."""
+    return wsgi_service
+
+
+@pytest.fixture(params=["wsgi", "asgi"])
+def either_service(request: pytest.FixtureRequest) -> Service:
+    """Each of the two in turn: what clients see must not depend on the kind of server."""
+    chosen: Service = request.getfixturevalue(f"{request.param}_service")
+    return chosen
+
+
+@dataclass(frozen=True)
+class Large:
+    """A large file that was uploaded once, and what that cost."""
+
+    content: bytes
+    sha256: str
+    result: dict[str, Any]
+    growth: int  # of the service's memory, in bytes
+
+
+def _upload_large(service: Service) -> Large:
+    if not sys.platform.startswith("linux"):
+        pytest.skip("memory is measured by /proc, which only Linux has")
+    content = secrets.token_bytes(1024 * 1024) * 60
+    for _ in range(4):  # what any first upload takes once is not meant: both workers have had some
+        service.upload(secrets.token_bytes(1024 * 1024), "warm-up.bin")
+    with server.measured(service) as memory:
+        result = service.upload(content, "large.bin")
+    return Large(content, hashlib.sha256(content).hexdigest(), result, memory.growth)
+
+
+@pytest.fixture(scope="session")
+def wsgi_large(wsgi_service: Service) -> Large:
+    return _upload_large(wsgi_service)
+
+
+@pytest.fixture(scope="session")
+def asgi_large(asgi_service: Service) -> Large:
+    return _upload_large(asgi_service)

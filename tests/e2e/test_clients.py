@@ -1,0 +1,243 @@
+"""The clients that people use: gql, and curl; each against the real service."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from gql import Client, FileVar, GraphQLRequest
+from gql.transport.aiohttp import AIOHTTPTransport
+from gql.transport.async_transport import AsyncTransport
+from gql.transport.httpx import HTTPXAsyncTransport, HTTPXTransport
+
+from tests.e2e.server import Service
+
+pytestmark = pytest.mark.e2e
+
+NAME = "naïve “文件” 😀.txt"
+CONTENT = "Grüße\n".encode()
+
+UPLOAD = """
+    mutation ($input: UploadFileInput!) {
+        uploadFile(input: $input) { __typename ... on File { id name size } ... on Error { message } }
+    }
+"""
+UPLOAD_MANY = """
+    mutation ($input: UploadFilesInput!) {
+        uploadFiles(input: $input) { __typename ... on File { id name size } ... on Error { message } }
+    }
+"""
+UPDATE = """
+    mutation ($input: UpdateFileInput!) {
+        updateFile(input: $input) { __typename ... on File { id name title tags } ... on Error { message } }
+    }
+"""
+DELETE = """
+    mutation ($ids: [ID!]!) {
+        deleteFiles(ids: $ids) { __typename ... on DeletedFile { id } ... on FileNotFound { id } }
+    }
+"""
+LIST = """
+    query ($filters: FileFilter, $order: FileOrder, $first: Int, $after: String) {
+        files(filters: $filters, order: $order, first: $first, after: $after) {
+            totalCount
+            edges { node { id name } }
+            pageInfo { hasNextPage endCursor }
+        }
+    }
+"""
+
+type Ask = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / NAME
+    file.write_bytes(CONTENT)
+    return file
+
+
+@pytest.fixture
+def tag() -> str:
+    """Tells the files of one test from those of all others."""
+    return uuid4().hex
+
+
+async def everything(ask: Ask, path: Path, tag: str) -> None:
+    """What a client does with its files, from the first upload to the last deletion."""
+    one = (await ask(UPLOAD, {"input": {"file": FileVar(str(path)), "tags": [tag]}}))["uploadFile"]
+    assert (one["__typename"], one["name"], one["size"]) == ("File", NAME, len(CONTENT))
+
+    files = [FileVar(str(path), filename=name) for name in ("b.txt", "a.txt", "c.txt")]
+    many = (await ask(UPLOAD_MANY, {"input": {"files": files, "tags": [tag]}}))["uploadFiles"]
+    assert [each["name"] for each in many] == ["b.txt", "a.txt", "c.txt"]
+
+    listed: list[str] = []
+    after = None
+    while True:
+        page = (
+            await ask(
+                LIST,
+                {
+                    "filters": {"tags": {"all": [tag]}, "nameContains": ".TXT"},
+                    "order": {"field": "NAME", "direction": "ASC"},
+                    "first": 3,
+                    "after": after,
+                },
+            )
+        )["files"]
+        assert page["totalCount"] == 4
+        listed += [edge["node"]["name"] for edge in page["edges"]]
+        after = page["pageInfo"]["endCursor"]
+        if not page["pageInfo"]["hasNextPage"]:
+            break
+    assert listed == ["a.txt", "b.txt", "c.txt", NAME]
+
+    changes = {"id": one["id"], "title": "Überschrift", "name": "новое имя.txt"}
+    changed = (await ask(UPDATE, {"input": changes}))["updateFile"]
+    assert (changed["name"], changed["title"], changed["tags"]) == ("новое имя.txt", "Überschrift", [tag])
+
+    ids = [one["id"], *(each["id"] for each in many)]
+    gone = (await ask(DELETE, {"ids": [*ids, one["id"]]}))["deleteFiles"]
+    assert [each["__typename"] for each in gone] == ["DeletedFile"] * 4 + ["FileNotFound"]
+    left = (await ask(LIST, {"filters": {"tags": {"any": [tag]}}}))["files"]
+    assert left["edges"] == []
+
+
+@pytest.mark.parametrize("transport_type", [AIOHTTPTransport, HTTPXAsyncTransport])
+def test_gql_does_everything_over_its_async_transports(
+    either_service: Service,
+    transport_type: type[AIOHTTPTransport | HTTPXAsyncTransport],
+    path: Path,
+    tag: str,
+) -> None:
+    async def story() -> None:
+        headers = {"Authorization": f"Bearer {either_service.token}"}
+        transport: AsyncTransport = transport_type(url=either_service.graphql_url, headers=headers)
+        # With the schema the client checks each document before it sends it.
+        async with Client(transport=transport, fetch_schema_from_transport=True) as session:
+
+            async def ask(query: str, variables: dict[str, Any]) -> dict[str, Any]:
+                request = GraphQLRequest(query, variable_values=variables)
+                return await session.execute(request, upload_files=query in {UPLOAD, UPLOAD_MANY})
+
+            await everything(ask, path, tag)
+
+    asyncio.run(story())
+
+
+def test_gql_does_everything_over_its_sync_transport(service: Service, path: Path, tag: str) -> None:
+    transport = HTTPXTransport(
+        url=service.graphql_url, headers={"Authorization": f"Bearer {service.token}"}, trust_env=False
+    )
+    with Client(transport=transport, fetch_schema_from_transport=True) as session:
+
+        async def ask(query: str, variables: dict[str, Any]) -> dict[str, Any]:
+            request = GraphQLRequest(query, variable_values=variables)
+            return session.execute(request, upload_files=query in {UPLOAD, UPLOAD_MANY})
+
+        asyncio.run(everything(ask, path, tag))
+
+
+def test_the_schema_that_gql_fetches_is_the_exported_one(service: Service) -> None:
+    transport = HTTPXTransport(url=service.graphql_url, trust_env=False)
+    with Client(transport=transport, fetch_schema_from_transport=True) as session:
+        assert session.client.schema is not None
+        assert set(session.client.schema.type_map) >= {"UploadFileResult", "FileConnection", "BigInt"}
+
+
+# --- curl ------------------------------------------------------------------------------------------
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+
+
+def curl(service: Service, *arguments: str) -> Any:
+    """What `curl` prints, read as JSON."""
+    ran = subprocess.run(
+        [
+            *("curl", "--silent", "--show-error", "--noproxy", "*"),
+            *("--header", f"Authorization: Bearer {service.token}"),
+            *arguments,
+            service.graphql_url,
+        ],
+        capture_output=True,
+        timeout=30,
+        check=True,
+    )
+    return json.loads(ran.stdout)
+
+
+def curl_ask(service: Service, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+    body = json.dumps({"query": query, "variables": variables})
+    answer = curl(service, "--header", "Content-Type: application/json", "--data-binary", body)
+    assert "errors" not in answer, answer
+    data: dict[str, Any] = answer["data"]
+    return data
+
+
+def curl_upload(service: Service, path: Path, **given: Any) -> dict[str, Any]:
+    operations = json.dumps({"query": UPLOAD, "variables": {"input": {"file": None, **given}}})
+    answer = curl(
+        service,
+        *("--form-string", f"operations={operations}"),
+        *("--form-string", 'map={"0": ["variables.input.file"]}'),
+        *("--form", f"0=@{path}"),
+    )
+    assert "errors" not in answer, answer
+    result: dict[str, Any] = answer["data"]["uploadFile"]
+    return result
+
+
+@needs_curl
+def test_curl_does_everything(service: Service, tmp_path: Path, tag: str) -> None:
+    name = "naïve 文件 😀.txt"
+    path = tmp_path / name
+    path.write_bytes(CONTENT)
+    kept = curl_upload(service, path, tags=[tag], title="By curl")
+    assert (kept["__typename"], kept["name"], kept["size"]) == ("File", name, len(CONTENT))
+
+    for number in range(2):
+        curl_upload(service, path, name=f"{number}.txt", tags=[tag])
+    question = {"filters": {"tags": {"all": [tag]}}, "order": {"field": "NAME"}, "first": 2}
+    first = curl_ask(service, LIST, question)["files"]
+    assert [edge["node"]["name"] for edge in first["edges"]] == ["0.txt", "1.txt"]
+    assert (first["totalCount"], first["pageInfo"]["hasNextPage"]) == (3, True)
+    second = curl_ask(service, LIST, {**question, "after": first["pageInfo"]["endCursor"]})["files"]
+    assert [edge["node"]["name"] for edge in second["edges"]] == [name]
+
+    changed = curl_ask(service, UPDATE, {"input": {"id": kept["id"], "title": "Später"}})["updateFile"]
+    assert (changed["title"], changed["name"]) == ("Später", name)
+
+    ids = [edge["node"]["id"] for page in (first, second) for edge in page["edges"]]
+    gone = curl_ask(service, DELETE, {"ids": ids})["deleteFiles"]
+    assert gone == [{"__typename": "DeletedFile", "id": each} for each in ids]
+
+
+@needs_curl
+def test_curl_is_told_who_it_has_to_be(service: Service, tmp_path: Path) -> None:
+    # Large enough for curl to ask with `Expect: 100-continue` first.
+    path = tmp_path / "large.bin"
+    path.write_bytes(b"x" * 5_000_000)
+    ran = subprocess.run(
+        [
+            *("curl", "--silent", "--show-error", "--noproxy", "*", "--write-out", "%{http_code}"),
+            *("--form-string", "operations={}", "--form", f"0=@{path}", service.graphql_url),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert ran.stdout.endswith("401")
+    assert json.loads(ran.stdout.removesuffix("401"))["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+
+
+@needs_curl
+def test_curl_asks_by_get(service: Service) -> None:
+    answer = curl(service, "--get", "--data-urlencode", "query={ viewer { username } }")
+    assert answer == {"data": {"viewer": {"username": "alice"}}}

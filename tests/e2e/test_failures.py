@@ -1,0 +1,298 @@
+"""What clients see when a disk, a database or a store fails, and that the service goes on once it is back."""
+
+import resource
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Literal
+
+import boto3
+import httpx
+import pytest
+from moto.server import ThreadedMotoServer
+
+from tests.e2e import server
+from tests.e2e.conftest import Prepared, Start
+from tests.e2e.server import DELETE, Service, one_file, wait_for
+
+pytestmark = pytest.mark.e2e
+
+STAGED_ON_DISK = 3 * 1024 * 1024  # bytes; well past what is kept in memory
+UPDATE = """
+    mutation ($input: UpdateFileInput!) {
+        updateFile(input: $input) {
+            __typename ... on File { title } ... on StorageUnavailable { retryable retryAfter }
+        }
+    }
+"""
+REMOVE = DELETE.replace("... on DeletedFile", "... on StorageUnavailable { retryable } ... on DeletedFile")
+
+
+def assert_unavailable(result: dict[str, object]) -> None:
+    """The typed error that says to try again."""
+    assert result["__typename"] == "StorageUnavailable", result
+    assert result["retryable"] is True
+    assert result["retryAfter"] == 5
+    assert result["message"] == (
+        "The file could not be stored or read just now; nothing was changed. Try again later."
+    )
+
+
+def assert_service_unavailable(answer: httpx.Response) -> None:
+    """The whole request could not be answered: JSON that says when to try again, and nothing of why."""
+    assert answer.status_code == 503, answer.text
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Retry-After"] == "5"
+    (error,) = answer.json()["errors"]
+    assert "Try again later." in error["message"]
+    for secret in ("Traceback", "sqlite", "database", "/"):
+        assert secret not in answer.text
+
+
+@pytest.fixture(scope="module")
+def frail(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that the tests here may break and mend; it waits one second for a lock, not five."""
+    data_dir = prepared.copy(tmp_path_factory.mktemp("frail") / "frail")
+    database = {"DATABASE_URL": f"sqlite:///{data_dir / 'coffer.sqlite3'}?timeout=1"}
+    with server.running(data_dir, token=prepared.token, settings=database) as service:
+        yield service
+
+
+# --- a full disk -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def full_at(size: int, service: Service) -> Iterator[None]:
+    """No file of the service's can grow past so many bytes: to a program that is what a full disk is like."""
+
+    def limit(soft: int) -> None:
+        for pid in service.processes():
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, resource.RLIM_INFINITY))
+
+    limit(size)
+    try:
+        yield
+    finally:
+        limit(resource.RLIM_INFINITY)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets one process limit another")
+@pytest.mark.parametrize(
+    "room, size",
+    [(3_000_000, 5_000_000), (400_000, 450_000)],
+    ids=["while the bytes come in", "when they are stored"],
+)
+def test_a_full_disk_is_an_error_to_be_tried_again_and_leaves_nothing(
+    frail: Service, room: int, size: int
+) -> None:
+    before = frail.kept()
+    with full_at(room, frail):
+        assert_unavailable(frail.upload(b"x" * size))
+        assert frail.kept() == before
+        assert frail.upload(b"There is room for this.")["__typename"] == "File"
+    assert frail.upload(b"x" * size)["__typename"] == "File"
+    assert frail.staged() == []
+
+
+# --- a database that does not answer ---------------------------------------------------------------
+
+
+def test_a_locked_database_is_an_error_to_be_tried_again_and_leaves_nothing(frail: Service) -> None:
+    kept = frail.upload(b"Kept before.", title="before")
+    before = frail.kept()
+    retitled = {"id": kept["id"], "title": "after"}
+    database = frail.data_dir / "coffer.sqlite3"
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert_unavailable(frail.upload(b"x" * STAGED_ON_DISK))
+        changed = frail.run(UPDATE, input=retitled)["updateFile"]
+        assert changed == {"__typename": "StorageUnavailable", "retryable": True, "retryAfter": 5}
+        (removed,) = frail.run(REMOVE, ids=[kept["id"]])["deleteFiles"]
+        assert removed == {"__typename": "StorageUnavailable", "retryable": True}
+        # Who only reads does not wait for the writer.
+        assert frail.run("{ files { totalCount } }") == {"files": {"totalCount": before[0]}}
+        assert httpx.get(kept["url"]["url"], trust_env=False).content == b"Kept before."
+        other.execute("ROLLBACK")
+    assert frail.kept() == before
+    assert frail.upload(b"x" * STAGED_ON_DISK)["__typename"] == "File"
+    assert frail.run(UPDATE, input=retitled)["updateFile"] == {"__typename": "File", "title": "after"}
+    frail.delete(kept["id"])
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"This is no database. " * 10_000)
+
+
+def damaged_in_the_middle(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+
+
+def a_folder_in_its_place(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def without_tables(path: Path) -> None:
+    path.unlink()
+    path.touch()
+
+
+@contextmanager
+def broken(service: Service, breaks: Callable[[Path], None]) -> Iterator[None]:
+    """The service's database, while nobody has it open, and afterwards as it was."""
+    path = service.data_dir / "coffer.sqlite3"
+    write_ahead_log = path.with_name(f"{path.name}-wal")
+    wait_for("the database to be closed", lambda: not write_ahead_log.exists())
+    saved = path.with_suffix(".saved")
+    shutil.copy2(path, saved)
+    breaks(path)
+    try:
+        yield
+    finally:
+        if path.is_dir():
+            path.rmdir()
+        for left in path.parent.glob(f"{path.name}*"):
+            left.unlink()
+        saved.rename(path)
+
+
+@pytest.mark.parametrize("breaks", [garbage, damaged_in_the_middle, a_folder_in_its_place, without_tables])
+def test_a_database_that_cannot_be_read_is_503_until_it_can(
+    frail: Service, breaks: Callable[[Path], None]
+) -> None:
+    kept = frail.upload(b"Kept before.")
+    objects = frail.objects()
+    with broken(frail, breaks):
+        assert_service_unavailable(frail.send(one_file(b"x" * 1000)))
+        assert_service_unavailable(frail.ask("{ viewer { username } }"))
+        assert_service_unavailable(httpx.get(kept["url"]["url"], trust_env=False))
+        # Nobody's request has no token to be looked up, so it gets as far as its query.
+        public = httpx.post(frail.graphql_url, json={"query": "{ files { totalCount } }"}, trust_env=False)
+        extensions = public.json()["errors"][0]["extensions"]
+        assert extensions["code"] == "SERVICE_UNAVAILABLE"
+        assert (extensions["retryable"], extensions["retryAfter"]) == (True, 5)
+    assert (frail.objects(), frail.staged()) == (objects, [])
+    assert frail.upload(b"Kept after.")["__typename"] == "File"
+    assert httpx.get(kept["url"]["url"], trust_env=False).content == b"Kept before."
+
+
+# --- a loss of power -------------------------------------------------------------------------------
+
+
+def test_a_kill_during_an_upload_leaves_no_row_and_no_half_object(start: Start, prepared: Prepared) -> None:
+    with start("killed") as service:
+        kept = service.upload(b"Kept before.")
+        sent = one_file(b"x" * STAGED_ON_DISK)
+        with service.connect() as connection:
+            connection.sendall(sent.head(service.token) + sent.body[: STAGED_ON_DISK // 2])
+            wait_for("the bytes to be staged", lambda: len(service.staged()) == 1)
+            service.kill()
+        assert (service.rows(), service.objects()) == (1, [kept["storage"]["objectKey"]])
+        data_dir = service.data_dir
+    with server.running(data_dir, token=prepared.token) as service:
+        assert service.run("{ files { edges { node { id } } } }")["files"]["edges"] == [
+            {"node": {"id": kept["id"]}}
+        ]
+        again = service.upload(b"x" * STAGED_ON_DISK)
+        assert again["__typename"] == "File"
+        assert (service.data_dir / "files" / again["storage"]["objectKey"]).stat().st_size == STAGED_ON_DISK
+
+
+# --- S3 --------------------------------------------------------------------------------------------
+
+
+class Store:
+    """moto as an S3 store on the loopback, which can be switched off and on; what it keeps is kept."""
+
+    bucket = "coffer-e2e"
+    region: Literal["eu-central-1"] = "eu-central-1"
+
+    def __init__(self) -> None:
+        self.port = server.free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._server: ThreadedMotoServer | None = None
+        self.client = boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            region_name=self.region,
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+        )
+
+    def switch_on(self) -> None:
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self.port, verbose=False)
+        self._server.start()
+
+    def switch_off(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def settings(self) -> dict[str, str]:
+        return {
+            "USE_S3_STORAGE": "True",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_STORAGE_BUCKET_NAME": self.bucket,
+            "AWS_S3_REGION_NAME": self.region,
+            "AWS_S3_ENDPOINT_URL": self.url,
+        }
+
+    def stored_keys(self) -> list[str]:
+        listed = self.client.list_objects_v2(Bucket=self.bucket)
+        return [each["Key"] for each in listed.get("Contents", [])]
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    store = Store()
+    store.switch_on()
+    try:
+        store.client.create_bucket(
+            Bucket=store.bucket,
+            CreateBucketConfiguration={"LocationConstraint": store.region},
+        )
+        yield store
+    finally:
+        store.client.close()
+        store.switch_off()
+
+
+def test_files_are_kept_in_s3_and_an_outage_of_it_passes(start: Start, store: Store) -> None:
+    content = b"s3 " * 1_000_000
+    with start("s3", settings=store.settings()) as service:
+        kept = service.upload(content, "in s3.txt")
+        key = kept["storage"]["objectKey"]
+        assert kept["storage"] == {"backend": "s3", "bucket": store.bucket, "objectKey": key}
+        stored = store.client.get_object(Bucket=store.bucket, Key=key)
+        assert stored["ContentType"] == kept["contentType"]
+        with closing(stored["Body"]) as body:
+            assert body.read() == content
+        url = kept["url"]["url"]
+        assert url.startswith(service.url)
+        assert httpx.get(url, trust_env=False).content == content
+        part = httpx.get(url, headers={"Range": "bytes=3-8"}, trust_env=False)
+        assert (part.status_code, part.content) == (206, b"s3 s3 ")
+        assert (service.objects(), service.staged()) == ([], [])
+
+        store.switch_off()
+        assert_unavailable(service.upload(content, "during the outage.txt"))
+        assert service.kept() == (1, [], [])
+        refused = httpx.get(url, trust_env=False)
+        assert (refused.status_code, refused.headers["Content-Type"]) == (503, "application/json")
+        assert refused.headers["Retry-After"] == "5"
+        assert store.url not in refused.text
+        # What needs no object is answered all the same.
+        assert service.run("{ files { totalCount } }") == {"files": {"totalCount": 1}}
+
+        store.switch_on()
+        assert httpx.get(url, trust_env=False).content == content
+        assert service.upload(b"after it")["__typename"] == "File"
+        assert len(store.stored_keys()) == 2
+        service.delete(kept["id"])
+        assert key not in store.stored_keys()
+        assert httpx.get(url, trust_env=False).status_code == 404
