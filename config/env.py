@@ -61,6 +61,8 @@ class Env:
     introspection: bool
     queries_by_get: bool
     max_batch: int
+    rate_limit_user: int
+    rate_limit_address: int
     log_level: str
 
 
@@ -111,6 +113,10 @@ def read() -> Env:
         "graphiql": env.bool("GRAPHIQL", debug),
         "introspection": env.bool("INTROSPECTION", debug),
         "queries_by_get": env.bool("QUERIES_BY_GET", debug),
+        "rate_limit_user": env.int("RATE_LIMIT_USER", 0 if debug else 6000, validate=validate.Range(min=0)),
+        "rate_limit_address": env.int(
+            "RATE_LIMIT_ADDRESS", 0 if debug else 600, validate=validate.Range(min=0)
+        ),
         "max_batch": env.int("MAX_BATCH", 0, validate=validate.Range(0, 100)),
         "log_level": env.str(
             "LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])

@@ -154,6 +154,8 @@ GRAPHIQL = ENV.graphiql
 INTROSPECTION = ENV.introspection
 QUERIES_BY_GET = ENV.queries_by_get
 MAX_BATCH = ENV.max_batch
+RATE_LIMIT_USER = ENV.rate_limit_user
+RATE_LIMIT_ADDRESS = ENV.rate_limit_address
 
 CSRF_FAILURE_VIEW = "graph.problems.csrf_failure"
 

@@ -90,6 +90,11 @@ def check(
     return errors
 
 
+def root_fields(document: DocumentNode, operation: OperationDefinitionNode) -> int:
+    """How many fields of the root the operation runs, those of fragments included."""
+    return _Meter(document, {}).selections(operation.selection_set).root_fields
+
+
 def _exceeded(measure: _Measure, limits: Limits, node: OperationDefinitionNode) -> Iterable[GraphQLError]:
     for name in ("depth", "fields", "aliases", "directives", "root_fields", "cost"):
         found, limit = getattr(measure, name), getattr(limits, name)

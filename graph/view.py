@@ -25,10 +25,11 @@ from accounts.models import Scope
 from accounts.viewer import Viewer
 from files.outages import DATABASE_ERRORS, is_outage
 from files.receive import ReceivingHandler
-from graph import body, problems
+from graph import body, problems, rate_limit
 from graph.authentication import CsrfFailed, InvalidCredentials, authenticate
 from graph.context import Context
 from graph.problems import Refused
+from graph.rate_limit import RateLimited
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class CofferGraphQLView(GraphQLView[Context, None]):
     _media_type: str
     _uploads: ReceivingHandler
     _was_run = True
+    _is_batch = False
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         self._uploads = ReceivingHandler()
@@ -110,6 +112,7 @@ class CofferGraphQLView(GraphQLView[Context, None]):
         else:
             data = body.read(request.request, self._uploads)  # type: ignore[attr-defined]
         if isinstance(data, list):
+            self._is_batch = True
             self._validate_batch_request(data, protocol="http")
             return [body.operation(each) for each in data]
         return body.operation(data)
@@ -124,6 +127,9 @@ class CofferGraphQLView(GraphQLView[Context, None]):
 
     def process_result(self, request: HttpRequest, result: ExecutionResult) -> GraphQLHTTPResponse:
         answer = super().process_result(request, result)
+        for error in result.errors or ():
+            if isinstance(error, RateLimited) and not self._is_batch:
+                raise _too_often(error)
         if result.data is None and not any(error.path for error in result.errors or ()):
             # Nothing was run: there are errors and no data at all, not even null.
             answer.pop("data", None)
@@ -185,10 +191,20 @@ def _check_may_upload(request: HttpRequest, viewer: Viewer) -> None:
         )
     if not viewer.may(Scope.WRITE):
         raise Refused(HTTPStatus.FORBIDDEN, "FORBIDDEN", "This API token has no scope `write`.")
+    try:
+        rate_limit.check(request, viewer)
+    except RateLimited as error:
+        raise _too_often(error) from None
     by_cookie = "Authorization" not in request.headers
     if by_cookie and not any(header in request.headers for header in _PREFLIGHT_HEADERS):
         message = f"Send one of the headers {', '.join(_PREFLIGHT_HEADERS)}, with any value."
         raise Refused(HTTPStatus.FORBIDDEN, "PREFLIGHT_REQUIRED", message)
+
+
+def _too_often(error: RateLimited) -> Refused:
+    return Refused(
+        HTTPStatus.TOO_MANY_REQUESTS, rate_limit.CODE, error.message, {"Retry-After": str(error.retry_after)}
+    )
 
 
 def _method_not_allowed(allowed: Collection[str]) -> Refused:

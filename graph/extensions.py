@@ -1,0 +1,88 @@
+"""What is done around each operation: refused before it can cost much, and masked where nobody foresaw it."""
+
+import logging
+import uuid
+from collections.abc import Iterator
+
+from django.conf import settings
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    NoSchemaIntrospectionCustomRule,
+    OperationDefinitionNode,
+    OperationType,
+    get_operation_ast,
+)
+from strawberry.extensions import MaskErrors, SchemaExtension
+
+from files.outages import is_outage
+from graph import limits, rate_limit
+from graph.context import Context
+from graph.problems import RETRY_AFTER
+
+logger = logging.getLogger(__name__)
+
+
+def _is_unforeseen(error: GraphQLError) -> bool:
+    """Raised by code of ours and not meant for clients. What is found wrong with a request before anything
+    runs has no path, and says what to mend."""
+    cause = error.original_error
+    return cause is not None and error.path is not None and not isinstance(cause, GraphQLError)
+
+
+class MaskUnforeseen(MaskErrors):
+    """Clients get an id, and the log has the error under that id."""
+
+    def __init__(self) -> None:
+        super().__init__(should_mask_error=_is_unforeseen)
+
+    def anonymise_error(self, error: GraphQLError) -> GraphQLError:
+        correlation_id = uuid.uuid4().hex
+        logger.error("Unforeseen error %s at %s", correlation_id, error.path, exc_info=error.original_error)
+        message = f"Something went wrong; it was logged as {correlation_id}."
+        extensions: dict[str, object] = {"code": "INTERNAL_SERVER_ERROR", "correlationId": correlation_id}
+        if is_outage(error.original_error):
+            message = "The service cannot answer just now; nothing was changed. Try again later."
+            extensions |= {"code": "SERVICE_UNAVAILABLE", "retryable": True, "retryAfter": RETRY_AFTER}
+        return GraphQLError(
+            message,
+            nodes=error.nodes,
+            source=error.source,
+            positions=error.positions,
+            path=error.path,
+            extensions=extensions,
+        )
+
+
+class Guard(SchemaExtension):
+    """What is refused of a document before it is validated, and so before it can cost much."""
+
+    def on_operation(self) -> Iterator[None]:
+        self.execution_context.parse_options["max_tokens"] = limits.LIMITS.tokens
+        yield
+
+    def on_validate(self) -> Iterator[None]:
+        context = self.execution_context
+        if not settings.INTROSPECTION:
+            context.validation_rules = (*context.validation_rules, NoSchemaIntrospectionCustomRule)
+        if context.graphql_document is not None:
+            context.pre_execution_errors = self._refusals(context.graphql_document) or None
+        yield
+
+    def _refusals(self, document: DocumentNode) -> list[GraphQLError]:
+        operation = get_operation_ast(document, self.execution_context.operation_name)
+        if operation is None:
+            return [GraphQLError("The document has several operations: say which by operationName.")]
+        errors = limits.check(document, variables=self.execution_context.variables)
+        return errors or self._rate_limited(document, operation)
+
+    def _rate_limited(self, document: DocumentNode, operation: OperationDefinitionNode) -> list[GraphQLError]:
+        """A query counts once; of mutations each counts, whatever aliases they have."""
+        is_mutation = operation.operation is OperationType.MUTATION
+        count = limits.root_fields(document, operation) if is_mutation else 1
+        context: Context = self.execution_context.context
+        try:
+            rate_limit.count(context.request, context.viewer, count)
+        except rate_limit.RateLimited as error:
+            return [error]
+        return []
