@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import json
 import re
 from collections.abc import Mapping
 from importlib import metadata
@@ -355,3 +356,11 @@ def test_pinned_packages_are_hashed_and_name_no_place_to_load_them_from(name: st
     assert [line for line in lines if HOST.search(line)] == []
     bare = [line for line, after in pairwise(lines) if PIN.fullmatch(line) and not HASH.fullmatch(after)]
     assert bare == []
+
+
+def test_the_lock_of_the_node_packages_has_hashes_and_names_no_host() -> None:
+    lock = json.loads((ROOT / "tests/clients/package-lock.json").read_text())
+    packages = {name: each for name, each in lock["packages"].items() if name}
+    assert packages
+    assert [name for name, each in packages.items() if "resolved" in each] == []
+    assert [name for name, each in packages.items() if "integrity" not in each] == []

@@ -1,19 +1,22 @@
 """Servers that the end-to-end tests share, and their logs beside a test that fails."""
 
 import hashlib
+import os
+import re
 import secrets
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import pytest
 
 from tests.e2e import server
-from tests.e2e.server import Service
+from tests.e2e.server import ROOT, Service
 
 _LINES = 80  # of a log that are shown with a failure
 
@@ -127,3 +130,68 @@ def wsgi_large(wsgi_service: Service) -> Large:
 @pytest.fixture(scope="session")
 def asgi_large(asgi_service: Service) -> Large:
     return _upload_large(asgi_service)
+
+
+# --- clients of JavaScript -------------------------------------------------------------------------
+
+CLIENTS = ROOT / "tests" / "clients"
+OLDEST_NODE = (20, 9)  # what the packages there ask for
+INSTALLED_WITHIN = 300  # seconds
+NODE_RUNS_FOR = 60  # seconds, at the longest
+
+
+class Node(Protocol):
+    """Runs a script of tests/clients by Node.js; what it prints. A script that fails fails the test."""
+
+    def __call__(self, script: str | Path, *arguments: str) -> str: ...
+
+
+@pytest.fixture(scope="session")
+def node() -> Node:
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            _no_node(f"{program} is not installed")
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
+    if tuple(int(number) for number in re.findall(r"\d+", version)[:2]) < OLDEST_NODE:
+        _no_node(f"Node.js is {version.strip()}, older than {'.'.join(map(str, OLDEST_NODE))}")
+    _install_clients()
+
+    def run(script: str | Path, *arguments: str) -> str:
+        ran = subprocess.run(
+            ["node", script, *arguments],
+            cwd=CLIENTS,
+            env={"PATH": os.environ["PATH"]},  # no proxies, no options
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=NODE_RUNS_FOR,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    return run
+
+
+def _install_clients() -> None:
+    """The packages that the lock file pins, unless they are there already."""
+    lock, installed = CLIENTS / "package-lock.json", CLIENTS / "node_modules" / ".package-lock.json"
+    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+        return
+    ran = subprocess.run(
+        ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
+        cwd=CLIENTS,
+        capture_output=True,
+        text=True,
+        timeout=INSTALLED_WITHIN,
+        check=False,
+    )
+    if ran.returncode != 0:
+        _no_node(f"npm cannot install the clients: {ran.stderr}")
+
+
+def _no_node(reason: str) -> NoReturn:
+    """Every run in CI has to have these tests; elsewhere nobody needs Node.js for the rest."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(f"{reason}: the clients of JavaScript are not tested")

@@ -10,9 +10,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from gql import Client, FileVar, GraphQLRequest
+from gql import Client, FileVar, GraphQLRequest, gql
 from gql.transport.aiohttp import AIOHTTPTransport
 from gql.transport.async_transport import AsyncTransport
+from gql.transport.exceptions import TransportQueryError
 from gql.transport.httpx import HTTPXAsyncTransport, HTTPXTransport
 
 from tests.e2e.server import Service
@@ -22,16 +23,11 @@ pytestmark = pytest.mark.e2e
 NAME = "naïve “文件” 😀.txt"
 CONTENT = "Grüße\n".encode()
 
-UPLOAD = """
-    mutation ($input: UploadFileInput!) {
-        uploadFile(input: $input) { __typename ... on File { id name size } ... on Error { message } }
-    }
+RESULT = """
+    __typename ... on File { id name size title tags metadata } ... on Error { message }
 """
-UPLOAD_MANY = """
-    mutation ($input: UploadFilesInput!) {
-        uploadFiles(input: $input) { __typename ... on File { id name size } ... on Error { message } }
-    }
-"""
+UPLOAD = f"mutation ($input: UploadFileInput!) {{ uploadFile(input: $input) {{ {RESULT} }} }}"
+UPLOAD_MANY = f"mutation ($input: UploadFilesInput!) {{ uploadFiles(input: $input) {{ {RESULT} }} }}"
 UPDATE = """
     mutation ($input: UpdateFileInput!) {
         updateFile(input: $input) { __typename ... on File { id name title tags } ... on Error { message } }
@@ -68,10 +64,18 @@ def tag() -> str:
     return uuid4().hex
 
 
+def nested_input(tag: str) -> dict[str, Any]:
+    """What may be said of a file beside its bytes, with values of every kind."""
+    metadata = {"camera": {"lens": ["35 mm", None], "flash": False}, "größe": 2.5}
+    return {"title": "Grüße", "tags": [tag, "文件"], "metadata": metadata}
+
+
 async def everything(ask: Ask, path: Path, tag: str) -> None:
     """What a client does with its files, from the first upload to the last deletion."""
-    one = (await ask(UPLOAD, {"input": {"file": FileVar(str(path)), "tags": [tag]}}))["uploadFile"]
+    nested = nested_input(tag)
+    one = (await ask(UPLOAD, {"input": {"file": FileVar(str(path)), **nested}}))["uploadFile"]
     assert (one["__typename"], one["name"], one["size"]) == ("File", NAME, len(CONTENT))
+    assert {key: one[key] for key in nested} == nested
 
     files = [FileVar(str(path), filename=name) for name in ("b.txt", "a.txt", "c.txt")]
     many = (await ask(UPLOAD_MANY, {"input": {"files": files, "tags": [tag]}}))["uploadFiles"]
@@ -100,7 +104,7 @@ async def everything(ask: Ask, path: Path, tag: str) -> None:
 
     changes = {"id": one["id"], "title": "Überschrift", "name": "новое имя.txt"}
     changed = (await ask(UPDATE, {"input": changes}))["updateFile"]
-    assert (changed["name"], changed["title"], changed["tags"]) == ("новое имя.txt", "Überschrift", [tag])
+    assert changed == {"__typename": "File", **changes, "tags": nested["tags"]}
 
     ids = [one["id"], *(each["id"] for each in many)]
     gone = (await ask(DELETE, {"ids": [*ids, one["id"]]}))["deleteFiles"]
@@ -131,10 +135,9 @@ def test_gql_does_everything_over_its_async_transports(
     asyncio.run(story())
 
 
-def test_gql_does_everything_over_its_sync_transport(service: Service, path: Path, tag: str) -> None:
-    transport = HTTPXTransport(
-        url=service.graphql_url, headers={"Authorization": f"Bearer {service.token}"}, trust_env=False
-    )
+def test_gql_does_everything_over_its_sync_transport(either_service: Service, path: Path, tag: str) -> None:
+    headers = {"Authorization": f"Bearer {either_service.token}"}
+    transport = HTTPXTransport(url=either_service.graphql_url, headers=headers, trust_env=False)
     with Client(transport=transport, fetch_schema_from_transport=True) as session:
 
         async def ask(query: str, variables: dict[str, Any]) -> dict[str, Any]:
@@ -142,6 +145,26 @@ def test_gql_does_everything_over_its_sync_transport(service: Service, path: Pat
             return session.execute(request, upload_files=query in {UPLOAD, UPLOAD_MANY})
 
         asyncio.run(everything(ask, path, tag))
+
+
+@pytest.mark.parametrize("transport_type", [AIOHTTPTransport, HTTPXTransport])
+@pytest.mark.parametrize(
+    "query, token, code",
+    [("{ files(first: 1000) { totalCount } }", None, "BAD_USER_INPUT"), (LIST, "wrong", "UNAUTHENTICATED")],
+)
+def test_gql_raises_what_the_service_says_of_a_request(
+    either_service: Service,
+    transport_type: type[AIOHTTPTransport | HTTPXTransport],
+    query: str,
+    token: str | None,
+    code: str,
+) -> None:
+    headers = {"Authorization": f"Bearer {token or either_service.token}"}
+    client = Client(transport=transport_type(url=either_service.graphql_url, headers=headers))
+    with pytest.raises(TransportQueryError) as raised:
+        client.execute(gql(query))
+    assert raised.value.errors is not None
+    assert [error["extensions"]["code"] for error in raised.value.errors] == [code]
 
 
 def test_the_schema_that_gql_fetches_is_the_exported_one(service: Service) -> None:
@@ -180,41 +203,54 @@ def curl_ask(service: Service, query: str, variables: dict[str, Any]) -> dict[st
     return data
 
 
-def curl_upload(service: Service, path: Path, **given: Any) -> dict[str, Any]:
-    operations = json.dumps({"query": UPLOAD, "variables": {"input": {"file": None, **given}}})
+def curl_send(
+    service: Service, query: str, variables: dict[str, Any], files: dict[str, Path]
+) -> dict[str, Any]:
+    """The multipart request specification, part by part; `files` is path in the variables -> path on disk."""
+    operations = json.dumps({"query": query, "variables": variables})
+    file_map = json.dumps({str(number): [place] for number, place in enumerate(files)})
     answer = curl(
         service,
         *("--form-string", f"operations={operations}"),
-        *("--form-string", 'map={"0": ["variables.input.file"]}'),
-        *("--form", f"0=@{path}"),
+        *("--form-string", f"map={file_map}"),
+        *(part for number, path in enumerate(files.values()) for part in ("--form", f"{number}=@{path}")),
     )
     assert "errors" not in answer, answer
-    result: dict[str, Any] = answer["data"]["uploadFile"]
-    return result
+    data: dict[str, Any] = answer["data"]
+    return data
 
 
 @needs_curl
-def test_curl_does_everything(service: Service, tmp_path: Path, tag: str) -> None:
+def test_curl_does_everything(either_service: Service, tmp_path: Path, tag: str) -> None:
     name = "naïve 文件 😀.txt"
     path = tmp_path / name
     path.write_bytes(CONTENT)
-    kept = curl_upload(service, path, tags=[tag], title="By curl")
+    nested = nested_input(tag)
+    sent = {"input": {"file": None, **nested}}
+    kept = curl_send(either_service, UPLOAD, sent, {"variables.input.file": path})["uploadFile"]
     assert (kept["__typename"], kept["name"], kept["size"]) == ("File", name, len(CONTENT))
+    assert {key: kept[key] for key in nested} == nested
 
-    for number in range(2):
-        curl_upload(service, path, name=f"{number}.txt", tags=[tag])
+    numbered = [tmp_path / "0.txt", tmp_path / "1.txt"]
+    for file in numbered:
+        file.write_bytes(CONTENT)
+    places = {f"variables.input.files.{number}": file for number, file in enumerate(numbered)}
+    sent = {"input": {"files": [None, None], "tags": [tag]}}
+    many = curl_send(either_service, UPLOAD_MANY, sent, places)["uploadFiles"]
+    assert [each["name"] for each in many] == ["0.txt", "1.txt"]
+
     question = {"filters": {"tags": {"all": [tag]}}, "order": {"field": "NAME"}, "first": 2}
-    first = curl_ask(service, LIST, question)["files"]
+    first = curl_ask(either_service, LIST, question)["files"]
     assert [edge["node"]["name"] for edge in first["edges"]] == ["0.txt", "1.txt"]
     assert (first["totalCount"], first["pageInfo"]["hasNextPage"]) == (3, True)
-    second = curl_ask(service, LIST, {**question, "after": first["pageInfo"]["endCursor"]})["files"]
+    second = curl_ask(either_service, LIST, {**question, "after": first["pageInfo"]["endCursor"]})["files"]
     assert [edge["node"]["name"] for edge in second["edges"]] == [name]
 
-    changed = curl_ask(service, UPDATE, {"input": {"id": kept["id"], "title": "Später"}})["updateFile"]
+    changed = curl_ask(either_service, UPDATE, {"input": {"id": kept["id"], "title": "Später"}})["updateFile"]
     assert (changed["title"], changed["name"]) == ("Später", name)
 
     ids = [edge["node"]["id"] for page in (first, second) for edge in page["edges"]]
-    gone = curl_ask(service, DELETE, {"ids": ids})["deleteFiles"]
+    gone = curl_ask(either_service, DELETE, {"ids": ids})["deleteFiles"]
     assert gone == [{"__typename": "DeletedFile", "id": each} for each in ids]
 
 
