@@ -14,8 +14,8 @@ from typing import Any
 
 import django
 from django.conf import settings
-from django.core.exceptions import RequestAborted, RequestDataTooBig
-from django.core.handlers.asgi import ASGIHandler
+from django.core.exceptions import BadRequest, RequestAborted, RequestDataTooBig
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -105,8 +105,19 @@ class StreamedBody(io.RawIOBase):
         return bytes(batch)
 
 
+class _Request(ASGIRequest):
+    def _set_content_type_params(self, meta: Any) -> None:
+        """A Content-Type that cannot be read is none. Django raises where nothing makes an answer of it."""
+        try:
+            super()._set_content_type_params(meta)  # type: ignore[misc]
+        except BadRequest:
+            self.content_type, self.content_params = "", {}
+
+
 class StreamingASGIHandler(ASGIHandler):
     """Django's handler, without the copy of each body on disk."""
+
+    request_class = _Request
 
     async def handle(self, scope: Any, receive: Any, send: Any) -> None:
         body: Any = StreamedBody(receive, limit=_limit(scope))

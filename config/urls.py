@@ -15,6 +15,7 @@ urlpatterns = [
         name="graphql",
     ),
     path("files/<uuid:file_id>/<path:name>", serving.download, name="download"),
+    path("renditions/<uuid:file_id>/<str:variation>/<path:name>", serving.rendition, name="rendition"),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="graphql")),
 ]

@@ -16,11 +16,13 @@ from django.utils.html import format_html
 from accounts.models import User
 from files import services, signing
 from files.errors import InvalidInput
+from files.geometry import Size
 from files.models import File
 from files.services import Description
+from files.variations import Variation
 
 _PREVIEW_LIFETIME = 600  # seconds; as long as a page of the admin is looked at
-_PREVIEW_SIDE = 240  # pixels
+_PREVIEW = Variation(width=240, height=240)
 
 
 class StrictJSONField(forms.JSONField):
@@ -123,10 +125,12 @@ class FileAdmin(admin.ModelAdmin[File]):
     def preview(self, file: File) -> str:
         if not file.is_image:
             return ""
+        size = _PREVIEW.size(Size(file.width or 1, file.height or 1))
         return format_html(
             '<img src="{}" alt="" loading="lazy" width="{}" height="{}">',
-            _address(file),
-            *_preview_size(file),
+            signing.rendition_path(file, _PREVIEW, lifetime=_PREVIEW_LIFETIME),
+            size.width,
+            size.height,
         )
 
     @admin.display(description="bytes")
@@ -155,10 +159,3 @@ class FileAdmin(admin.ModelAdmin[File]):
 
 def _address(file: File) -> str:
     return signing.path(signing.grant(file, lifetime=_PREVIEW_LIFETIME, download=False), name=file.name)
-
-
-def _preview_size(file: File) -> tuple[int, int]:
-    """Within the square of a preview, in proportion; what the page needs to keep its place."""
-    width, height = file.width or 1, file.height or 1
-    scale = min(1, _PREVIEW_SIDE / max(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))

@@ -85,6 +85,15 @@ class InvalidInput(FileError):
 
 
 @dataclass(eq=False)
+class InvalidRendition(FileError):
+    """`field` is the argument as clients write it, `allowed` says what it may be."""
+
+    message = "{field} cannot be used for a rendition; allowed: {allowed}."
+    field: str
+    allowed: str
+
+
+@dataclass(eq=False)
 class FileNotFound(FileError):
     """There is no such file, or it is not the viewer's: the same answer, so that nobody learns which."""
 
@@ -110,6 +119,7 @@ LEAVES: tuple[type[FileError], ...] = (
     QuotaExceeded,
     UnknownProfile,
     InvalidInput,
+    InvalidRendition,
     FileNotFound,
     StorageUnavailable,
 )

@@ -96,6 +96,10 @@ class File(models.Model):
     thumbhash = models.CharField(max_length=64, blank=True)
     dominant_color = models.CharField(max_length=7, blank=True)
 
+    # What has to stay in sight where a rendition cuts something off: parts of width and height.
+    focal_x = models.FloatField(default=0.5)
+    focal_y = models.FloatField(default=0.5)
+
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -121,3 +125,25 @@ class File(models.Model):
     def is_image(self) -> bool:
         """Decoded as a raster image when it was received, so that its bytes are known to be one."""
         return self.width is not None
+
+
+class Rendition(models.Model):
+    """An image that was made of a file's. The row comes first, as the claim to make it: who inserts it makes
+    it, and everybody else waits for `made_at`."""
+
+    file = models.ForeignKey(File, on_delete=models.CASCADE, related_name="renditions")
+    variation = models.CharField(max_length=64)
+    storage = models.CharField(max_length=64)
+    key = models.CharField(max_length=255)
+    content_type = models.CharField(max_length=127)
+    size = models.BigIntegerField(null=True)
+    claimed_at = models.DateTimeField(default=timezone.now)
+    made_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("file", "variation"), name="rendition_of_a_file_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.file_id} {self.variation}"

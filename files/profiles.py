@@ -7,12 +7,14 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from files.errors import UnknownProfile
+from files.geometry import Fit
+from files.variations import MAX_SIDE, Format, Variation
 
 ANY_TYPE = "*/*"
 DEFAULT_PROFILE = "default"  # of uploads that name none
@@ -57,6 +59,7 @@ class UploadProfile:
     visibility: str
     max_pixels: int
     fit: tuple[int, int] | None
+    presets: Mapping[str, Variation] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def decoders(self) -> tuple[str, ...]:
@@ -169,6 +172,35 @@ def _box(value: object) -> tuple[int, int]:
     return width, height
 
 
+def _presets(value: object) -> Mapping[str, Variation]:
+    if not isinstance(value, dict):
+        raise ValueError("has to be tables, written [<profile>.presets.<name>]")
+    return MappingProxyType({name: _preset(name, table) for name, table in value.items()})
+
+
+def _preset(name: str, table: object) -> Variation:
+    if not _NAME.fullmatch(name) or not isinstance(table, dict):
+        raise ValueError(f"{name}: has to be a table with a name of a-z, 0-9 and -")
+    if unknown := table.keys() - {"width", "height", "fit", "format", "quality", "enlarge"}:
+        raise ValueError(f"{name}: unknown keys {', '.join(sorted(unknown))}")
+    width, height, quality = (
+        None if table.get(key) is None else _positive(table[key]) for key in ("width", "height", "quality")
+    )
+    if not (width or height) or max(width or 1, height or 1) > MAX_SIDE or (quality or 1) > 100:
+        raise ValueError(f"{name}: give a width, a height or both, up to {MAX_SIDE}; quality up to 100")
+    try:
+        return Variation(
+            width=width,
+            height=height,
+            fit=Fit(table.get("fit", "inside")),
+            format=Format(table.get("format", "auto")),
+            quality=quality,
+            enlarge=table.get("enlarge", False) is True,
+        )
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
 _READERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
     {
         "description": _text,
@@ -177,10 +209,16 @@ _READERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
         "visibility": _visibility,
         "max_pixels": _positive,
         "fit": _box,
+        "presets": _presets,
     }
 )
 _DEFAULTS: Mapping[str, Any] = MappingProxyType(
-    {"description": "", "visibility": "private", "max_pixels": _DEFAULT_MAX_PIXELS, "fit": None}
+    {
+        "description": "",
+        "visibility": "private",
+        "max_pixels": _DEFAULT_MAX_PIXELS,
+        "fit": None,
+    }
 )
 
 
@@ -202,11 +240,12 @@ def _profile(name: str, table: object, mistakes: list[str]) -> UploadProfile | N
             values[key] = reader(value)
         except ValueError as error:
             mistakes.append(f"{name}.{key}: {error}")
-    mistakes.extend(f"{name}.{key}: is missing" for key in _READERS if key not in values and key not in table)
+    mistakes.extend(f"{name}.{key}: is missing" for key in ("max_size", "types") if key not in table)
     if len(mistakes) > before:
         return None
     profile = UploadProfile(name=name, **values)
-    if profile.fit and not (profile.decoders and len(profile.decoders) == len(profile.types)):
-        mistakes.append(f"{name}.fit: needs types that are all images ({', '.join(DECODERS)})")
+    if (profile.fit or profile.presets) and len(profile.decoders) != len(profile.types):
+        key = "fit" if profile.fit else "presets"
+        mistakes.append(f"{name}.{key}: needs types that are all images ({', '.join(DECODERS)})")
         return None
     return profile

@@ -18,7 +18,7 @@ from django.db.models import Count, Sum
 from django.utils import timezone
 
 from accounts.models import User
-from files import content_types, images, inspection, profiles, storage, validators
+from files import content_types, images, inspection, profiles, storage, tasks, validators
 from files.errors import (
     FileError,
     FileNotFound,
@@ -26,6 +26,7 @@ from files.errors import (
     QuotaExceeded,
     StorageUnavailable,
 )
+from files.geometry import CENTRE, FocalPoint
 from files.inspection import Facts
 from files.models import File, FileKind, Visibility, new_id
 from files.outages import DATABASE_ERRORS, is_outage
@@ -44,6 +45,7 @@ class Description(TypedDict, total=False):
     tags: list[str] | None
     metadata: object
     visibility: Visibility | None
+    focal_point: FocalPoint | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +127,14 @@ def delete_many(*, viewer: User, file_ids: Iterable[UUID]) -> list[Deleted | Fil
 
 def delete_row(file: File) -> None:
     """Delete the row in the caller's transaction, and its bytes when that commits."""
-    key, alias = file.key, file.storage
+    objects = [(file.key, file.storage), *file.renditions.values_list("key", "storage")]
     file.delete()
-    transaction.on_commit(lambda: _delete_object(key=key, alias=alias))
+
+    def delete_objects() -> None:
+        for key, alias in objects:
+            _delete_object(key=key, alias=alias)
+
+    transaction.on_commit(delete_objects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +163,8 @@ def clean(description: Mapping[str, object]) -> dict[str, Any]:
     for field, value in description.items():
         if value is None and field in {"name", "visibility"}:
             raise InvalidInput(field=field, reason="cannot be null")
-        cleaned[field] = _CLEANERS[field](value)
+        kept = _CLEANERS[field](value)
+        cleaned |= kept if field == "focal_point" else {field: kept}
     return cleaned
 
 
@@ -200,6 +208,8 @@ def _keep(
                 **fields,
             )
             inserted = True
+            if file.is_image and profile.presets:
+                transaction.on_commit(lambda: tasks.make_presets.enqueue(str(file_id)), robust=True)
         return file
     except BaseException as error:
         if inserted and not isinstance(error, IntegrityError):
@@ -260,6 +270,7 @@ _CLEANERS: Mapping[str, Any] = {
     "tags": lambda tags: validators.clean_tags(() if tags is None else tags),
     "metadata": lambda metadata: validators.clean_metadata({} if metadata is None else metadata),
     "visibility": lambda visibility: visibility,
+    "focal_point": lambda point: validators.clean_focal_point(point or CENTRE),
 }
 
 

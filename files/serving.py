@@ -8,22 +8,24 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import PurePath
 from typing import IO
 from uuid import UUID
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.utils import timezone
-from django.utils.cache import get_conditional_response, patch_cache_control
+from django.utils.cache import get_conditional_response, patch_cache_control, patch_vary_headers
 from django.utils.http import content_disposition_header, http_date, quote_etag
 from django.views.decorators.csrf import csrf_exempt
 
-from files import byte_ranges, signing, storage
+from files import byte_ranges, renditions, signing, storage
 from files.byte_ranges import ByteRange
-from files.errors import StorageUnavailable
-from files.models import File
+from files.errors import InvalidImage, InvalidRendition, StorageUnavailable
+from files.models import File, Rendition
 from files.outages import DATABASE_ERRORS, is_outage
 
 logger = logging.getLogger(__name__)
@@ -35,24 +37,82 @@ _RETRY_AFTER = 5  # seconds
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src 'self'; sandbox"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Served:
+    """What a response is made of. `size` in bytes, `modified` in seconds since 1970, `max_age` in seconds."""
+
+    row: File | Rendition
+    name: str
+    size: int
+    content_type: str
+    etag: str
+    modified: int
+    max_age: int
+    inline: bool
+
+
 @csrf_exempt  # nothing is changed here, and the check would read the body of whatever is sent
 def download(request: HttpRequest, file_id: UUID, name: str) -> HttpResponseBase:
     """GET and HEAD of a signed URL. The name in the path is only what people and programs see of it."""
+
+    def served() -> _Served:
+        grant = signing.verify(file_id, request.GET)
+        file = File.objects.get(pk=file_id)
+        return _Served(
+            row=file,
+            name=file.name,
+            size=file.size,
+            content_type=file.content_type,
+            etag=quote_etag(file.sha256),
+            modified=int(file.created_at.timestamp()),  # the bytes of a file never change
+            max_age=_seconds_left(grant.expires),
+            inline=file.is_image and not grant.download,
+        )
+
+    return _guarded(request, served)
+
+
+@csrf_exempt
+def rendition(request: HttpRequest, file_id: UUID, variation: str, name: str) -> HttpResponseBase:
+    """GET and HEAD of a rendition's signed URL; the first one makes it."""
+
+    def served() -> _Served:
+        wanted, expires = signing.verify_rendition(file_id, variation, request.GET)
+        file = File.objects.get(pk=file_id)
+        if not file.is_image:
+            raise File.DoesNotExist
+        wanted = renditions.negotiated(file, wanted, request.headers.get("Accept", ""))
+        made = renditions.get_or_make(file, wanted)
+        return _Served(
+            row=made,
+            name=f"{PurePath(file.name).stem}.{wanted.format.value}",
+            size=made.size or 0,
+            content_type=made.content_type,
+            etag=quote_etag(f"{file.sha256}-{wanted}"),
+            modified=int((made.made_at or made.claimed_at).timestamp()),
+            max_age=_seconds_left(expires),
+            inline=True,
+        )
+
+    response = _guarded(request, served)
+    patch_vary_headers(response, ["Accept"])
+    return response
+
+
+def _guarded(request: HttpRequest, served: Callable[[], _Served]) -> HttpResponseBase:
+    """The response, or in its place a refusal: nothing that a client sends is an error of ours."""
     if request.method not in {"GET", "HEAD"}:
         message = "Files are read with GET or HEAD."
         return _error(HTTPStatus.METHOD_NOT_ALLOWED, message, {"Allow": "GET, HEAD"})
     try:
-        grant = signing.verify(file_id, request.GET)
+        return _respond(request, served())
     except signing.Refused:
-        return _error(
-            HTTPStatus.FORBIDDEN,
-            "This address is not valid or has expired; ask for a new one with `file { url }`.",
-        )
-    try:
-        file = File.objects.get(pk=file_id)
-        return _respond(request, file, grant)
+        message = "This address is not valid or has expired; ask for a new one over GraphQL."
+        return _error(HTTPStatus.FORBIDDEN, message)
     except (File.DoesNotExist, FileNotFoundError):
         return _error(HTTPStatus.NOT_FOUND, "There is no such file.")
+    except (InvalidImage, InvalidRendition) as error:
+        return _error(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
     except (StorageUnavailable, *DATABASE_ERRORS) as error:
         if not (isinstance(error, StorageUnavailable) or is_outage(error)):
             raise
@@ -61,38 +121,32 @@ def download(request: HttpRequest, file_id: UUID, name: str) -> HttpResponseBase
         return _error(HTTPStatus.SERVICE_UNAVAILABLE, message, {"Retry-After": str(_RETRY_AFTER)})
 
 
-def _respond(request: HttpRequest, file: File, grant: signing.Grant) -> HttpResponseBase:
-    etag = quote_etag(file.sha256)
-    modified = int(file.created_at.timestamp())  # the bytes of a file never change
-    response = _whole_or_part(request, file, etag, modified)
-    response["ETag"] = etag
-    response["Last-Modified"] = http_date(modified)
+def _respond(request: HttpRequest, file: _Served) -> HttpResponseBase:
+    response = _whole_or_part(request, file)
+    response["ETag"] = file.etag
+    response["Last-Modified"] = http_date(file.modified)
     response["Accept-Ranges"] = "bytes"
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = _POLICY
     response["Cross-Origin-Resource-Policy"] = "cross-origin"
-    inline = file.is_image and not grant.download
-    response["Content-Disposition"] = content_disposition_header(not inline, file.name) or "attachment"
+    response["Content-Disposition"] = content_disposition_header(not file.inline, file.name) or "attachment"
     # The URL stands for these bytes until it expires, and for whoever was given it.
-    patch_cache_control(response, private=True, max_age=max(0, _seconds_left(grant)), immutable=True)
+    patch_cache_control(response, private=True, max_age=file.max_age, immutable=True)
     return response
 
 
-def _whole_or_part(request: HttpRequest, file: File, etag: str, modified: int) -> HttpResponseBase:
-    unchanged = get_conditional_response(request, etag=etag, last_modified=modified)
+def _whole_or_part(request: HttpRequest, file: _Served) -> HttpResponseBase:
+    unchanged = get_conditional_response(request, etag=file.etag, last_modified=file.modified)
     if unchanged is not None:
         return unchanged
     ranges = None
-    if request.method == "GET" and _range_applies(request, etag, modified):
+    if request.method == "GET" and _range_applies(request, file):
         try:
             ranges = byte_ranges.parse(request.headers["Range"], file.size)
         except byte_ranges.Unsatisfiable:
-            refused = _error(
-                HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-                f"The file has {file.size} bytes; no range asked for is within them.",
-            )
-            refused["Content-Range"] = f"bytes */{file.size}"
-            return refused
+            message = f"The file has {file.size} bytes; no range asked for is within them."
+            extent = {"Content-Range": f"bytes */{file.size}"}
+            return _error(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, message, extent)
     if request.method == "HEAD":
         head = HttpResponse(content_type=_content_type(file))
         head["Content-Length"] = str(file.size)
@@ -108,13 +162,13 @@ def _whole_or_part(request: HttpRequest, file: File, etag: str, modified: int) -
     return _multipart(request, file, ranges)
 
 
-def _range_applies(request: HttpRequest, etag: str, modified: int) -> bool:
+def _range_applies(request: HttpRequest, file: _Served) -> bool:
     """There is a Range, and If-Range, if given, still names these bytes (strong comparison)."""
     condition = request.headers.get("If-Range")
-    return "Range" in request.headers and condition in {None, etag, http_date(modified)}
+    return "Range" in request.headers and condition in {None, file.etag, http_date(file.modified)}
 
 
-def _multipart(request: HttpRequest, file: File, ranges: list[ByteRange]) -> HttpResponseBase:
+def _multipart(request: HttpRequest, file: _Served, ranges: list[ByteRange]) -> HttpResponseBase:
     boundary = secrets.token_hex(16)
     heads = [
         byte_ranges.part_head(part, size=file.size, content_type=_content_type(file), boundary=boundary)
@@ -130,7 +184,7 @@ def _multipart(request: HttpRequest, file: File, ranges: list[ByteRange]) -> Htt
 
 def _stream(
     request: HttpRequest,
-    file: File,
+    file: _Served,
     ranges: list[ByteRange],
     *,
     length: int,
@@ -139,7 +193,7 @@ def _stream(
 ) -> StreamingHttpResponse:
     """The ranges one after another, each behind its head. Opened before the first header is sent, so that
     bytes that cannot be had are an error and not half an answer."""
-    content = storage.open_object(file)
+    content = storage.open_object(file.row)
     chunks = _chunks(content, ranges, list(heads or [b""] * len(ranges)), end)
     # Under ASGI Django would gather an ordinary iterator into a list, the whole file in memory.
     body = _in_threads(chunks) if isinstance(request, ASGIRequest) else chunks
@@ -180,15 +234,15 @@ async def _in_threads(chunks: Generator[bytes]) -> AsyncIterator[bytes]:
             chunks.close()
 
 
-def _content_type(file: File) -> str:
+def _content_type(file: _Served) -> str:
     # Text has no declared charset: UTF-8 is what it nearly always is, and saying so prevents guessing.
     return (
         f"{file.content_type}; charset=utf-8" if file.content_type.startswith("text/") else file.content_type
     )
 
 
-def _seconds_left(grant: signing.Grant) -> int:
-    return grant.expires - int(timezone.now().timestamp())
+def _seconds_left(expires: int) -> int:
+    return max(0, expires - int(timezone.now().timestamp()))
 
 
 def _error(status: HTTPStatus, message: str, headers: dict[str, str] | None = None) -> HttpResponse:

@@ -12,8 +12,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from files.models import File
+from files.variations import Format, Variation
 
 _SALT = "coffer.download"
+_RENDITION_SALT = "coffer.rendition"
 
 
 class Refused(Exception):
@@ -50,18 +52,52 @@ def path(allowed: Grant, *, name: str) -> str:
     return f"{base}{quote(name, safe='')}?{urlencode(query)}"
 
 
+def rendition_path(file: File, variation: Variation, *, lifetime: int) -> str:
+    """The path and query of a rendition. The same for as long as `lifetime` (seconds), so that browsers and
+    proxies find it again, and good for that long at the least."""
+    now = int(timezone.now().timestamp())
+    expires = (now // lifetime + 2) * lifetime
+    text = str(variation)
+    base = reverse("rendition", kwargs={"file_id": file.pk, "variation": text, "name": "-"}).removesuffix("-")
+    stem = file.name.rpartition(".")[0] or file.name
+    ending = "" if variation.format is Format.AUTO else f".{variation.format.value}"
+    query = {"expires": str(expires), "signature": _rendition_signature(file.pk, text, expires)}
+    return f"{base}{quote(stem, safe='')}{ending}?{urlencode(query)}"
+
+
+def verify_rendition(file_id: UUID, variation: str, query: QueryDict) -> tuple[Variation, int]:
+    """The variation that a URL allows, and until when (seconds since 1970). Raises Refused."""
+    expires = _expires(query)
+    _check(query, _rendition_signature(file_id, variation, expires), expires)
+    found = Variation.parse(variation)
+    if found is None:
+        raise Refused
+    return found, expires
+
+
 def verify(file_id: UUID, query: QueryDict) -> Grant:
     """What the query of a URL allows. Raises Refused."""
+    expires = _expires(query)
+    claimed = Grant(file_id=file_id, expires=expires, download=query.get("download") == "1")
+    _check(query, _signature(claimed), expires)
+    return claimed
+
+
+def _expires(query: QueryDict) -> int:
     expires = query.get("expires", "")
     if not (expires.isascii() and expires.isdecimal() and len(expires) <= 12):
         raise Refused
-    claimed = Grant(file_id=file_id, expires=int(expires), download=query.get("download") == "1")
-    signature = query.get("signature", "").encode("utf-8", "replace")
-    if not hmac.compare_digest(signature, _signature(claimed).encode()):
+    return int(expires)
+
+
+def _check(query: QueryDict, signature: str, expires: int) -> None:
+    given = query.get("signature", "").encode("utf-8", "replace")
+    if not hmac.compare_digest(given, signature.encode()) or expires < timezone.now().timestamp():
         raise Refused
-    if claimed.expires < timezone.now().timestamp():
-        raise Refused
-    return claimed
+
+
+def _rendition_signature(file_id: UUID, variation: str, expires: int) -> str:
+    return Signer(salt=_RENDITION_SALT).signature(f"{file_id}:{variation}:{expires}")
 
 
 def _signature(allowed: Grant) -> str:

@@ -15,6 +15,7 @@ from django.core.files.storage import Storage, storages
 
 from files.errors import StorageUnavailable
 from files.models import File as FileRow
+from files.models import Rendition
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +46,10 @@ def delete(*, key: str, alias: str) -> None:
         storages[alias].delete(key)
 
 
-def open_object(file: FileRow) -> File[bytes]:
+def open_object(row: FileRow | Rendition) -> File[bytes]:
     """The object's bytes from the start. Raises FileNotFoundError and StorageUnavailable."""
-    with _typed(f"open {file.key}"):
-        return storages[file.storage].open(file.key, "rb")
+    with _typed(f"open {row.key}"):
+        return storages[row.storage].open(row.key, "rb")
 
 
 def describe(alias: str) -> tuple[str, str | None]:

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from files.errors import EmptyFile, FileTooLarge, InvalidInput, UnsupportedType
+from files.geometry import FocalPoint
 from files.profiles import UploadProfile
 
 NAME_MAX_LENGTH = 255  # characters; what file systems and databases take
@@ -115,6 +116,13 @@ def clean_metadata(metadata: object) -> Mapping[str, Any]:
     if b"\\u0000" in encoded.replace(rb"\\", b""):  # PostgreSQL cannot keep NUL
         raise InvalidInput(field="metadata", reason="leave out NUL characters")
     return metadata
+
+
+def clean_focal_point(point: FocalPoint) -> Mapping[str, float]:
+    """The two columns of a focal point. Raises InvalidInput."""
+    if not (0 <= point.x <= 1 and 0 <= point.y <= 1):  # NaN is neither
+        raise InvalidInput(field="focalPoint", reason="give x and y as parts from 0 to 1")
+    return {"focal_x": point.x, "focal_y": point.y}
 
 
 def _clean_text(field: str, text: str | None, max_length: int) -> str | None:

@@ -16,8 +16,7 @@ from strawberry.http import GraphQLRequestData
 
 from files.profiles import DEFAULT_PROFILE, Profiles
 from files.receive import Plan, Received, ReceivingHandler
-from graph import multipart, plan
-from graph.limits import LIMITS
+from graph import limits, multipart, plan
 from graph.problems import TOO_LARGE, Refused, bad_request_because
 
 JSON = "application/json"
@@ -71,6 +70,10 @@ def operation(data: object) -> GraphQLRequestData:
     for member, kinds in _MEMBERS.items():
         if not isinstance(data.get(member), (*kinds, type(None))):
             raise bad_request_because(f"`{member}` has to be {_NAMES[kinds[0]]} or null, if given.")
+    if not data.get("query"):
+        raise bad_request_because("A request has a `query`: a GraphQL document.")
+    if problem := limits.problem_of_text(data["query"]):
+        raise Refused(HTTPStatus.BAD_REQUEST, "QUERY_TOO_LARGE", problem)
     return GraphQLRequestData(
         query=data.get("query"),
         variables=data.get("variables"),
@@ -190,7 +193,7 @@ def _only(fields: QueryDict, name: str) -> str:
     return str(values[0])
 
 
-def _placed(operations: object, file_map: object, files: Mapping[str, object]) -> object:
+def _placed(operations: object, file_map: object, files: Mapping[str, object]) -> multipart.Operations:
     try:
         return multipart.place(operations, file_map, files)
     except multipart.MultipartError as error:
@@ -206,14 +209,28 @@ def _plan(fields: QueryDict) -> Plan:
     file_map = decode(_only(fields, "map"))
     places = plan.slots(file_map if isinstance(file_map, dict) else {})
     operations = _placed(decode(_only(fields, "operations")), file_map, places)
-    wanted = plan.profiles(operations, default=DEFAULT_PROFILE, max_tokens=LIMITS.tokens)
+    _check_operations(operations)
+    wanted = plan.profiles(operations, default=DEFAULT_PROFILE, max_tokens=limits.LIMITS.tokens)
     if wanted is None:
         return Plan({}, largest, len(places))
-    limits = {
+    sizes = {
         part: max((known[name].max_size for name in names if name in known), default=0)
         for part, names in wanted.items()
     }
-    return Plan(limits, 0, len(places))
+    return Plan(sizes, 0, len(places))
+
+
+def _check_operations(operations: multipart.Operations) -> None:
+    """Raises Refused, before files are waited for, where the view would refuse after them."""
+    if not isinstance(operations, list):
+        operation(operations)
+        return
+    if len(operations) > settings.MAX_BATCH:
+        raise bad_request_because(
+            f"operations: {len(operations)} in one request are a batch, which may have {settings.MAX_BATCH}."
+        )
+    for each in operations:
+        operation(each)
 
 
 def _by_name(uploads: ReceivingHandler) -> dict[str, Received]:

@@ -1,6 +1,6 @@
 """What resolvers know of the request: who asks, and what of it they may use."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import strawberry
 from django.http import HttpRequest, HttpResponse
@@ -8,15 +8,18 @@ from django.http import HttpRequest, HttpResponse
 from accounts.models import Scope, User
 from accounts.viewer import Viewer
 from graph.errors import Forbidden, Unauthenticated
+from graph.limits import Spent
 
 
 @dataclass
 class Context:
-    """`request` and `response` stand where Strawberry's Django integration looks for them."""
+    """`request` and `response` stand where Strawberry's Django integration looks for them; `spent` is what
+    the operations of the request came to so far."""
 
     request: HttpRequest
     response: HttpResponse | None
     viewer: Viewer
+    spent: Spent = field(default_factory=Spent)
 
 
 type Info = strawberry.Info[Context, None]

@@ -5,6 +5,7 @@ by field. No resolver has a try.
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ import strawberry
 from graphql import GraphQLError
 from strawberry import relay
 from strawberry.types.field import StrawberryField
+from strawberry.utils.str_converters import to_camel_case
 
 from files import errors as domain
 from graph.scalars import BigInt
@@ -73,6 +75,12 @@ class InvalidInput(Error):
     reason: str
 
 
+@strawberry.type(description="A rendition cannot be made like this.")
+class InvalidRendition(Error):
+    field: str
+    allowed: str
+
+
 @strawberry.type(description="There is no such file, or it is not the viewer's.")
 class FileNotFound(Error):
     id: strawberry.ID
@@ -93,6 +101,7 @@ TYPES: Mapping[type[domain.FileError], type[Error]] = {
     domain.QuotaExceeded: QuotaExceeded,
     domain.UnknownProfile: UnknownProfile,
     domain.InvalidInput: InvalidInput,
+    domain.InvalidRendition: InvalidRendition,
     domain.FileNotFound: FileNotFound,
     domain.StorageUnavailable: StorageUnavailable,
 }
@@ -104,6 +113,16 @@ def present(error: domain.FileError) -> Error:
     if isinstance(fields.get("id"), UUID):
         fields["id"] = relay.to_base64("File", fields["id"])
     return TYPES[type(error)](message=str(error), **fields)
+
+
+def as_graphql_error(error: domain.FileError, located: GraphQLError) -> GraphQLError:
+    """The exception where it came out of a field that has no union to present it in."""
+    presented = vars(present(error))
+    code = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).upper()
+    fields = {to_camel_case(name): value for name, value in presented.items() if name != "message"}
+    return GraphQLError(
+        str(error), nodes=located.nodes, path=located.path, extensions={"code": code, **fields}
+    )
 
 
 class _Handler:

@@ -15,9 +15,11 @@ from graphql import (
 )
 from strawberry.extensions import MaskErrors, SchemaExtension
 
+from files.errors import FileError
 from files.outages import is_outage
 from graph import limits, rate_limit
 from graph.context import Context
+from graph.errors import as_graphql_error
 from graph.problems import RETRY_AFTER
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ class MaskUnforeseen(MaskErrors):
         super().__init__(should_mask_error=_is_unforeseen)
 
     def anonymise_error(self, error: GraphQLError) -> GraphQLError:
+        if isinstance(error.original_error, FileError):
+            return as_graphql_error(error.original_error, error)
         correlation_id = uuid.uuid4().hex
         logger.error("Unforeseen error %s at %s", correlation_id, error.path, exc_info=error.original_error)
         message = f"Something went wrong; it was logged as {correlation_id}."
@@ -73,7 +77,8 @@ class Guard(SchemaExtension):
         operation = get_operation_ast(document, self.execution_context.operation_name)
         if operation is None:
             return [GraphQLError("The document has several operations: say which by operationName.")]
-        errors = limits.check(document, variables=self.execution_context.variables)
+        context: Context = self.execution_context.context
+        errors = limits.check(document, variables=self.execution_context.variables, spent=context.spent)
         return errors or self._rate_limited(document, operation)
 
     def _rate_limited(self, document: DocumentNode, operation: OperationDefinitionNode) -> list[GraphQLError]:

@@ -6,11 +6,12 @@ spread anew, and nothing in graphql-core stops repeated directives. Validation c
 some of its rules compare each field with each other.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from graphql import (
+    DefinitionNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
@@ -19,6 +20,7 @@ from graphql import (
     InlineFragmentNode,
     IntValueNode,
     ListValueNode,
+    Node,
     ObjectValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
@@ -29,12 +31,15 @@ from graphql import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Each counts what runs, so a fragment counts wherever it is spread; only `tokens` counts what is sent.
+    """The first four count what is sent, the others what runs: a fragment counts wherever it is spread.
 
     The introspection query that clients send for their tools has to pass: it is 15 deep, and of 300 tokens.
     """
 
+    characters: int = 100_000
+    lines: int = 2_000  # to say where an error is, all line ends before it are counted: once for each error
     tokens: int = 2_000
+    values: int = 10_000  # in the variables; a list is read to its end before a resolver can refuse it
     depth: int = 16
     fields: int = 500
     aliases: int = 50
@@ -45,6 +50,15 @@ class Limits:
 
 LIMITS = Limits()
 
+
+@dataclass(slots=True)
+class Spent:
+    """What the operations of one request have come to: those of a batch share the limits of one document."""
+
+    tokens: int = 0
+    cost: int = 0
+
+
 # What a field costs beside its selections. What is not here costs 1.
 _COSTS: Mapping[str, int] = {"uploadFile": 100, "updateFile": 20, "totalCount": 50, "storageUsage": 50}
 # What one item of a list in a field's arguments costs beside its selections.
@@ -54,8 +68,10 @@ _LISTS: Mapping[str, tuple[str, ...]] = {
     "deleteFiles": ("ids",),
     "srcset": ("widths",),
 }
+# The lists of introspection: about as many items as cost what one field of ours does.
+_INTROSPECTED: Mapping[str, int] = {"types": 20, "fields": 3, "possibleTypes": 3}
 _PAGE_DEFAULT = 50
-_PAGE_MAX = 100  # what a variable or value that cannot be known may turn out to be
+_PAGE_MAX = 100
 
 
 @dataclass(slots=True)
@@ -76,18 +92,56 @@ class _Measure:
         self.cost += other.cost * times
 
 
+def problem_of_text(query: str, *, limits: Limits = LIMITS) -> str | None:
+    """Why a document is not even read; None if it may be."""
+    for name, found in (
+        ("characters", len(query)),
+        ("lines", 1 + query.count("\n") + query.count("\r")),
+    ):
+        if found > getattr(limits, name):
+            limit = getattr(limits, name)
+            return f"The document is too large: it has {found} {name}, the limit is {limit}."
+    return None
+
+
 def check(
-    document: DocumentNode, *, variables: Mapping[str, Any] | None = None, limits: Limits = LIMITS
+    document: DocumentNode,
+    *,
+    variables: Mapping[str, Any] | None = None,
+    limits: Limits = LIMITS,
+    spent: Spent | None = None,
 ) -> list[GraphQLError]:
-    """An error for each limit that an operation of the document exceeds; none if all may run."""
-    meter = _Meter(document, variables or {})
-    errors: list[GraphQLError] = []
+    """An error for each limit that is exceeded by the first definition that exceeds any; none if all may run.
+
+    `spent` is what the operations before this one in the same request came to; this one is added to it.
+    """
+    variables = variables or {}
+    spent = spent or Spent()
+    subject = "batch" if spent.tokens else "operation"
+    spent.tokens += document.token_count
+    if spent.tokens > limits.tokens:
+        return [_too_large(subject, "tokens", spent.tokens, limits.tokens)]
+    if (values := _count(variables, limits.values)) > limits.values:
+        return [_too_large("operation", "values", values, limits.values)]
+    meter = _Meter(document, variables)
+    costs = [0]
     for definition in document.definitions:
-        if isinstance(definition, OperationDefinitionNode):
-            measure = meter.selections(definition.selection_set)
-            measure.directives += len(definition.directives or ())
-            errors += _exceeded(measure, limits, definition)
-    return errors
+        try:
+            measure = meter.definition(definition)
+        except RecursionError:
+            return [GraphQLError("The operation is too large: it is nested too deeply.", definition)]
+        errors = [
+            _too_large("operation", name, getattr(measure, name), getattr(limits, name), definition)
+            for name in ("depth", "fields", "aliases", "directives", "root_fields")
+            if getattr(measure, name) > getattr(limits, name)
+        ]
+        if (cost := spent.cost + measure.cost) > limits.cost:
+            errors.append(_too_large(subject, "cost", cost, limits.cost, definition))
+        if errors:
+            return errors
+        costs.append(measure.cost)
+    spent.cost += max(costs)
+    return []
 
 
 def root_fields(document: DocumentNode, operation: OperationDefinitionNode) -> int:
@@ -95,30 +149,58 @@ def root_fields(document: DocumentNode, operation: OperationDefinitionNode) -> i
     return _Meter(document, {}).selections(operation.selection_set).root_fields
 
 
-def _exceeded(measure: _Measure, limits: Limits, node: OperationDefinitionNode) -> Iterable[GraphQLError]:
-    for name in ("depth", "fields", "aliases", "directives", "root_fields", "cost"):
-        found, limit = getattr(measure, name), getattr(limits, name)
-        if found > limit:
-            words = name.replace("_", " ")
-            shown = found if found < 10**9 else "over 1,000,000,000"
-            yield GraphQLError(
-                f"The operation is too large: its {words} are {shown}, the limit is {limit}."
-                if words.endswith("s")
-                else f"The operation is too large: its {words} is {shown}, the limit is {limit}.",
-                node,
-                extensions={"code": "QUERY_TOO_LARGE", "limit": limit, "measure": name},
-            )
+def _too_large(subject: str, name: str, found: int, limit: int, node: Node | None = None) -> GraphQLError:
+    verb = "are" if name.endswith("s") else "is"
+    shown = found if found < 10**9 else "over 1,000,000,000"
+    words = name.replace("_", " ")
+    return GraphQLError(
+        f"The {subject} is too large: its {words} {verb} {shown}, the limit is {limit}.",
+        node,
+        extensions={"code": "QUERY_TOO_LARGE", "limit": limit, "measure": name},
+    )
+
+
+def _count(values: Mapping[str, Any], limit: int) -> int:
+    """How many values there are in variables, lists and objects counted too; past `limit` perhaps not all."""
+    count = 0
+    unseen: list[Collection[Any]] = [values.values()]
+    while unseen and count <= limit:
+        for value in unseen.pop():
+            count += 1
+            if isinstance(value, dict):
+                unseen.append(value.values())
+            elif isinstance(value, list):
+                unseen.append(value)
+    return count
 
 
 class _Meter:
     def __init__(self, document: DocumentNode, variables: Mapping[str, Any]) -> None:
         self._variables = variables
-        self._fragments = {
-            definition.name.value: definition
-            for definition in document.definitions
-            if isinstance(definition, FragmentDefinitionNode)
-        }
+        self._defaults: dict[str, list[ValueNode]] = {}
+        self._fragments: dict[str, FragmentDefinitionNode] = {}
         self._measured: dict[str, _Measure] = {}
+        for definition in document.definitions:
+            if isinstance(definition, FragmentDefinitionNode):
+                self._fragments[definition.name.value] = definition
+            elif isinstance(definition, OperationDefinitionNode):
+                for each in definition.variable_definitions or ():
+                    if each.default_value is not None:
+                        self._defaults.setdefault(each.variable.name.value, []).append(each.default_value)
+
+    def definition(self, node: DefinitionNode) -> _Measure:
+        """Of an operation; but also of a fragment, since one that is not spread is validated all the same."""
+        measure = _Measure()
+        if isinstance(node, OperationDefinitionNode):
+            measure.add(self.selections(node.selection_set))
+            measure.directives += len(node.directives or ())
+            measure.directives += sum(len(each.directives or ()) for each in node.variable_definitions or ())
+        elif isinstance(node, FragmentDefinitionNode):
+            name = node.name.value
+            is_named = self._fragments[name] is node  # and not another one of the same name
+            measure.add(self._fragment(name) if is_named else self.selections(node.selection_set))
+            measure.root_fields = 0
+        return measure
 
     def selections(self, selection_set: SelectionSetNode | None) -> _Measure:
         measure = _Measure()
@@ -157,6 +239,8 @@ class _Meter:
         """How many objects the field's selections are made for."""
         arguments = {argument.name.value: argument.value for argument in node.arguments or ()}
         name = node.name.value
+        if name in _INTROSPECTED and node.selection_set:
+            return _INTROSPECTED[name]
         if name == "files" and node.selection_set:
             sizes = [self._number(arguments[each]) for each in ("first", "last") if each in arguments]
             return max([size for size in sizes if size is not None], default=_PAGE_DEFAULT)
@@ -168,19 +252,22 @@ class _Meter:
     def _number(self, value: ValueNode) -> int | None:
         """The page size that the value stands for; None for null, which is the default size."""
         if isinstance(value, IntValueNode):
-            return min(int(value.value[:6]), _PAGE_MAX)
+            return _page_size(int(value.value[:6]))
         if isinstance(value, VariableNode):
-            given = self._variables.get(value.name.value)
-            if given is None:
-                return _PAGE_MAX  # perhaps with a default of its own
-            if isinstance(given, int):
-                return max(0, min(given, _PAGE_MAX))
+            name = value.name.value
+            if name in self._variables:
+                return _page_size(self._variables[name])
+            sizes = [self._number(each) for each in self._defaults.get(name, ())]
+            return max([size for size in sizes if size is not None], default=None)
         return None
 
     def _length(self, value: ValueNode | None, path: list[str]) -> int:
         """How long the list is that lies at `path` within the value."""
         if isinstance(value, VariableNode):
-            given: Any = self._variables.get(value.name.value)
+            name = value.name.value
+            if name not in self._variables:
+                return max([self._length(each, path) for each in self._defaults.get(name, ())], default=1)
+            given: Any = self._variables[name]
             for key in path:
                 given = given.get(key) if isinstance(given, dict) else None
             return len(given) if isinstance(given, list) else 1
@@ -188,3 +275,10 @@ class _Meter:
             fields = {field.name.value: field.value for field in value.fields}
             return self._length(fields.get(path[0]), path[1:])
         return len(value.values) if isinstance(value, ListValueNode) else 1
+
+
+def _page_size(given: Any) -> int | None:
+    """A page of what was asked for; None for null. What is no whole number may be taken for one: 100.0 is."""
+    if given is None:
+        return None
+    return max(0, min(given, _PAGE_MAX)) if isinstance(given, int) else _PAGE_MAX

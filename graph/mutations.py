@@ -1,6 +1,5 @@
 """What clients can change: each mutation is one call of a service."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import strawberry
@@ -10,6 +9,7 @@ from strawberry.scalars import JSON
 
 from files import errors as domain
 from files import services
+from files.geometry import FocalPoint
 from files.models import File as FileRow
 from files.models import Visibility
 from files.profiles import DEFAULT_PROFILE
@@ -89,6 +89,12 @@ class UploadFilesInput:
     visibility: Visibility | None = strawberry.field(default=UNSET, description="By default the profile's.")
 
 
+@strawberry.input(description="Parts of width and height from the upper left corner, 0 to 1.")
+class FocalPointInput:
+    x: float
+    y: float
+
+
 @strawberry.input(description="What is left out stays as it is; null empties what may be empty.")
 class UpdateFileInput:
     id: strawberry.ID
@@ -98,6 +104,9 @@ class UpdateFileInput:
     tags: list[str] | None = UNSET
     metadata: JSON | None = strawberry.field(default=UNSET, description="Replaces the object as a whole.")
     visibility: Visibility | None = UNSET
+    focal_point: FocalPointInput | None = strawberry.field(
+        default=UNSET, description="What renditions that cut something off keep in sight; null: the middle."
+    )
 
 
 @strawberry.type
@@ -148,10 +157,16 @@ def _profile(input: UploadFileInput | UploadFilesInput) -> str:
 
 def _description(input: UploadFileInput | UploadFilesInput | UpdateFileInput) -> Description:
     """The fields that say something of the file, without those that were left out."""
-    given: Mapping[str, Any] = vars(input)
-    return {
-        field: given[field] for field in Description.__annotations__ if given.get(field, UNSET) is not UNSET
-    }  # type: ignore[return-value]
+    given: dict[str, Any] = {
+        field: value for field, value in vars(input).items() if field in Description.__annotations__
+    }
+    if given.get("focal_point", UNSET) is not UNSET:
+        given["focal_point"] = _focal_point(given["focal_point"])
+    return {field: value for field, value in given.items() if value is not UNSET}  # type: ignore[return-value]
+
+
+def _focal_point(given: object) -> FocalPoint | None:
+    return FocalPoint(given.x, given.y) if isinstance(given, FocalPointInput) else None
 
 
 def _presented(outcome: FileRow | Deleted | domain.FileError) -> Any:

@@ -53,7 +53,7 @@ def profiles(operations: object, *, default: str, max_tokens: int) -> dict[str, 
         values = _defaults(operation) | (variables if isinstance(variables, dict) else {})
         for field in _root_fields(operation.selection_set, fragments, set()):
             for name, profile in _uploads(field, values):
-                found.setdefault(name, set()).add(profile or default)
+                found.setdefault(name, set()).add(default if profile is None else profile)
     return found
 
 

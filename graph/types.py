@@ -17,6 +17,7 @@ from files.models import FileKind, Visibility
 from files.profiles import UploadProfile as Profile
 from graph.context import Info
 from graph.errors import BadUserInput
+from graph.images import Image, PresetRule
 from graph.scalars import BigInt
 
 strawberry.enum(FileKind, description="What sort of file the bytes are, by their content type.")
@@ -50,35 +51,6 @@ class StoredObject:
 class SignedUrl:
     url: str
     expires_at: datetime
-
-
-@strawberry.type(description="A raster image whose bytes were decoded when they were received.")
-class Image:
-    file: strawberry.Private[models.File]
-
-    @strawberry.field(description="In pixels, upright (after EXIF orientation).")
-    def width(self) -> int:
-        return self.file.width or 0
-
-    @strawberry.field(description="In pixels, upright (after EXIF orientation).")
-    def height(self) -> int:
-        return self.file.height or 0
-
-    @strawberry.field(description="JPEG, PNG, GIF, WEBP or AVIF.")
-    def format(self) -> str:
-        return self.file.image_format
-
-    @strawberry.field(description="How many images are shown one after another; 1 unless animated.")
-    def frames(self) -> int:
-        return self.file.frames or 1
-
-    @strawberry.field(description="A ThumbHash in base64, from which a blurred placeholder can be drawn.")
-    def thumbhash(self) -> str:
-        return self.file.thumbhash
-
-    @strawberry.field(description="As #rrggbb.")
-    def dominant_color(self) -> str:
-        return self.file.dominant_color
 
 
 @strawberry_django.type(models.File, description="One file that was received and kept.")
@@ -149,6 +121,7 @@ class UploadProfile:
     max_pixels: BigInt | None = strawberry.field(
         description="The largest image, over all frames; null if images are not decoded."
     )
+    presets: list[PresetRule] = strawberry.field(description="Renditions by name, made after each upload.")
     max_width: int | None = strawberry.field(description="In pixels: what is kept is made to fit.")
     max_height: int | None = strawberry.field(description="In pixels: what is kept is made to fit.")
 
@@ -162,6 +135,10 @@ class UploadProfile:
             types=list(profile.types),
             visibility=Visibility(profile.visibility),
             max_pixels=BigInt(profile.max_pixels) if profile.decoders else None,
+            presets=[
+                PresetRule(name=name, width=each.width, height=each.height, fit=each.fit, format=each.format)
+                for name, each in profile.presets.items()
+            ],
             max_width=width,
             max_height=height,
         )

@@ -1,0 +1,154 @@
+"""Renditions: a wish -> its signed address -> its stored bytes, made by whoever asks first and kept.
+
+An address costs nothing to make. The first GET of it makes the rendition, under a claim that holds for all
+processes and machines because it is a row; later ones read what was stored.
+"""
+
+import logging
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from tempfile import SpooledTemporaryFile
+from typing import IO
+
+from django.core.files.base import ContentFile
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from files import images, storage
+from files.errors import FileError, InvalidRendition, StorageUnavailable
+from files.models import File, Rendition
+from files.variations import Format, Variation
+
+logger = logging.getLogger(__name__)
+
+MAX_FOR_FILE = 200  # the ladder in three formats, and room for crops; beyond that somebody is playing
+_CLAIM_HOLDS = timedelta(seconds=60)  # after which who made it is taken for dead
+_WAIT = 20.0  # seconds for which a request waits for another one to make the rendition
+_POLL = 0.05  # seconds
+_IN_MEMORY = 1024 * 1024  # bytes of an original; a larger one lies in a temporary file while it is decoded
+_REFUSED = re.compile(r"q\s*=\s*0(\.0*)?")
+
+
+def fallback(file: File) -> Format:
+    """What every client takes: JPEG for what was JPEG, and for the rest PNG, which keeps transparency."""
+    return Format.JPEG if file.image_format == "JPEG" else Format.PNG
+
+
+def negotiated(file: File, variation: Variation, accept: str) -> Variation:
+    """The variation with AUTO settled by the Accept header of who fetches it."""
+    if variation.format is not Format.AUTO:
+        return variation
+    accepted = set(_accepted(accept))
+    for format_ in (Format.AVIF, Format.WEBP):
+        if format_.content_type in accepted:
+            return variation.as_format(format_)
+    return variation.as_format(fallback(file))
+
+
+def _accepted(accept: str) -> Iterator[str]:
+    """The media types of an Accept header, without those of quality 0, which are named to be refused."""
+    for part in accept.lower().split(","):
+        media, *parameters = (each.strip() for each in part.split(";"))
+        if not any(map(_REFUSED.fullmatch, parameters)):
+            yield media
+
+
+def get_or_make(file: File, variation: Variation) -> Rendition:
+    """The stored rendition; `variation.format` must be settled.
+
+    Raises InvalidImage, InvalidRendition if the file has too many, FileNotFoundError if its bytes are gone,
+    and StorageUnavailable.
+    """
+    give_up = time.monotonic() + _WAIT
+    while True:
+        rendition = Rendition.objects.filter(file=file, variation=str(variation)).first()
+        if rendition is not None and rendition.made_at is not None:
+            return rendition
+        claim = _claim(file, variation) if rendition is None else _inherit(rendition)
+        if claim is not None:
+            return _make(file, variation, claim)
+        if time.monotonic() > give_up:
+            raise StorageUnavailable
+        time.sleep(_POLL)
+
+
+def _claim(file: File, variation: Variation) -> Rendition | None:
+    """The right to make it, unless another one was faster."""
+    if file.renditions.count() >= MAX_FOR_FILE:
+        raise InvalidRendition(
+            field="width", allowed="the renditions that were made before; there are too many"
+        )
+    stem = file.key.rpartition(".")[0] or file.key
+    try:
+        with transaction.atomic():
+            return Rendition.objects.create(
+                file=file,
+                variation=str(variation),
+                storage=file.storage,
+                key=f"{stem}.renditions/{variation}.{variation.format.value}",
+                content_type=variation.format.content_type,
+            )
+    except IntegrityError as error:
+        if not File.objects.filter(pk=file.pk).exists():
+            raise FileNotFoundError(f"{file.pk} was deleted meanwhile.") from error
+        return None
+
+
+def _inherit(rendition: Rendition) -> Rendition | None:
+    """The right to make it if who had it is dead, unless another one was faster."""
+    now = timezone.now()
+    if rendition.claimed_at > now - _CLAIM_HOLDS:
+        return None
+    claims = Rendition.objects.filter(pk=rendition.pk, claimed_at=rendition.claimed_at, made_at=None)
+    if not claims.update(claimed_at=now):
+        return None
+    rendition.claimed_at = now
+    return rendition
+
+
+def _make(file: File, variation: Variation, claim: Rendition) -> Rendition:
+    with _given_back(claim), _read(file) as original:
+        rendered = images.render(original, formats=(file.image_format,), variation=variation)
+        content = ContentFile(rendered.content)
+        content.content_type = rendered.content_type  # type: ignore[attr-defined]
+        # What a dead predecessor may have stored under the same key is not certain to be whole.
+        storage.delete(key=claim.key, alias=claim.storage)
+        storage.save(key=claim.key, content=content, alias=claim.storage)
+        claim.size = len(rendered.content)
+        claim.made_at = timezone.now()
+        if not Rendition.objects.filter(pk=claim.pk).update(size=claim.size, made_at=claim.made_at):
+            storage.delete(key=claim.key, alias=claim.storage)
+            raise FileNotFoundError(f"{file.pk} was deleted meanwhile.")
+    return claim
+
+
+@contextmanager
+def _read(file: File) -> Iterator[IO[bytes]]:
+    """The file's bytes, all read before one is decoded: a storage that fails is no fault of the image."""
+    with storage.open_object(file) as stored, SpooledTemporaryFile(_IN_MEMORY) as original:
+        try:
+            shutil.copyfileobj(stored, original)
+        except FileNotFoundError:  # some storages look only now
+            raise
+        except Exception as error:  # whatever a storage raises
+            logger.exception("The storage failed to read %s.", file.key)
+            raise StorageUnavailable from error
+        original.seek(0)
+        yield original
+
+
+@contextmanager
+def _given_back(claim: Rendition) -> Iterator[None]:
+    """If it could not be made, the next one may try at once."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, FileError):
+            logger.exception("The rendition %s could not be made.", claim)
+        # Only if it is still ours: one who is slow may have been taken for dead.
+        Rendition.objects.filter(pk=claim.pk, claimed_at=claim.claimed_at, made_at=None).delete()
+        raise
