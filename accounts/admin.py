@@ -46,7 +46,7 @@ class ApiTokenAdmin(admin.ModelAdmin[ApiToken]):
     def usable(self, token: ApiToken) -> bool:
         return token.is_usable
 
-    @admin.action(description="Revoke the selected tokens")
+    @admin.action(permissions=["change"], description="Revoke the selected tokens")
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
         for token in queryset:
             tokens.revoke(token)

@@ -81,7 +81,8 @@ def read() -> Env:
     Raises InvalidEnvironment, which names every wrong variable.
     """
     env = environs.Env(eager=False)
-    env.read_env(env.path("ENV_FILE", ROOT / ".env"), recurse=False)
+    env_file = env.str("ENV_FILE", None)
+    env.read_env(Path(env_file) if env_file else ROOT / ".env", recurse=False)
     env.add_parser("size", _size)
     env.add_parser("folder", _folder)
     env.add_parser("database", _database)
@@ -123,6 +124,8 @@ def read() -> Env:
         ),
     }
     secret_key = env.str("SECRET_KEY", None, validate=_strong)
+    if env_file and not Path(env_file).exists():
+        raise InvalidEnvironment({"ENV_FILE": [f"there is no file {env_file}."]})
     try:
         env.seal()
     except environs.EnvValidationError as error:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import django_stubs_ext
+from botocore.config import Config
 from django.utils.csp import CSP
 
 from config import env as environment
@@ -99,6 +100,14 @@ def _database() -> dict[str, Any]:
 
 DATABASES = {"default": _database()}
 
+# Counters of the rate limit and little else; a shared cache takes its place where several machines serve.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
+}
+
 # --- bytes -----------------------------------------------------------------------------------------
 
 
@@ -114,11 +123,18 @@ def _file_storage() -> dict[str, Any]:
                 "endpoint_url": ENV.s3.endpoint_url,
                 "custom_domain": ENV.s3.custom_domain,
                 "querystring_auth": ENV.s3.querystring_auth,
-                "signature_version": "s3v4",
+                "client_config": Config(
+                    signature_version="s3v4",
+                    connect_timeout=3,
+                    read_timeout=10,
+                    retries={"total_max_attempts": 3, "mode": "standard"},
+                ),
                 "max_memory_size": 1024 * 1024,  # of an object that is read; by default all of it
                 # Keys are unique: asking first whether one is taken would cost a request for each save.
                 "file_overwrite": True,
-                "default_acl": "private",
+                # Objects are private unless an ACL says otherwise, and buckets as AWS makes them now refuse
+                # requests with an ACL.
+                "default_acl": None,
                 "object_parameters": {"CacheControl": "max-age=86400"},
             },
         }

@@ -21,7 +21,7 @@ class FileError(Exception):
 class FileTooLarge(FileError):
     """More bytes than the profile lets in: `size` and `limit` in bytes."""
 
-    message = "The file has {size} bytes; the limit is {limit} bytes."
+    message = "The file has more than {limit} bytes, which is the limit."
     size: int
     limit: int
 

@@ -5,8 +5,6 @@ first one is decoded. What is made here is encoded afresh: nothing of the source
 """
 
 import io
-import os
-import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -58,9 +56,6 @@ Image.MAX_IMAGE_PIXELS = None
 # Damaged EXIF data and the like; what cannot be decoded is an error. Set once, because the filters of
 # warnings belong to the process and not to a thread.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-
-# A decoder may take some hundred MiB, so only so many run at once; the others wait.
-_decoders = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 
 def _application_segment(image: JpegImagePlugin.JpegImageFile, marker: int) -> None:
@@ -243,8 +238,7 @@ def _unturned(box: Box, orientation: int, size: tuple[int, int]) -> tuple[float,
 def _decoder_errors() -> Iterator[None]:
     """Decoders of hostile bytes raise nearly anything; all of it means that the image is not one."""
     try:
-        with _decoders:
-            yield
+        yield
     except FileError:
         raise
     except Exception as error:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from files import images
+from files import images, sandbox
 from files.detection import detect
 from files.errors import InvalidImage
 from files.images import ImageFacts
@@ -22,7 +22,7 @@ def inspect(received: Received, profile: UploadProfile) -> Facts:
     """What the bytes are. Raises InvalidImage and ImageTooLarge where the profile decodes images."""
     if profile.decoders:
         with received.open() as file:
-            image = images.inspect(file, formats=profile.decoders, max_pixels=profile.max_pixels)
+            image = sandbox.run(images.inspect, file, formats=profile.decoders, max_pixels=profile.max_pixels)
         if image is not None:
             return Facts(content_type=image.content_type, image=image)
     detected = detect(received.head)

@@ -6,10 +6,11 @@ processes and machines because it is a row; later ones read what was stored.
 
 import logging
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from tempfile import SpooledTemporaryFile
 from typing import IO
@@ -18,7 +19,7 @@ from django.core.files.base import ContentFile
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from files import images, storage
+from files import images, sandbox, storage
 from files.errors import FileError, InvalidRendition, StorageUnavailable
 from files.models import File, Rendition
 from files.variations import Format, Variation
@@ -68,7 +69,7 @@ def get_or_make(file: File, variation: Variation) -> Rendition:
         rendition = Rendition.objects.filter(file=file, variation=str(variation)).first()
         if rendition is not None and rendition.made_at is not None:
             return rendition
-        claim = _claim(file, variation) if rendition is None else _inherit(rendition)
+        claim = _claim(file, variation) if rendition is None else _inherit(file, variation, rendition)
         if claim is not None:
             return _make(file, variation, claim)
         if time.monotonic() > give_up:
@@ -82,14 +83,13 @@ def _claim(file: File, variation: Variation) -> Rendition | None:
         raise InvalidRendition(
             field="width", allowed="the renditions that were made before; there are too many"
         )
-    stem = file.key.rpartition(".")[0] or file.key
     try:
         with transaction.atomic():
             return Rendition.objects.create(
                 file=file,
                 variation=str(variation),
                 storage=file.storage,
-                key=f"{stem}.renditions/{variation}.{variation.format.value}",
+                key=_key(file, variation),
                 content_type=variation.format.content_type,
             )
     except IntegrityError as error:
@@ -98,31 +98,40 @@ def _claim(file: File, variation: Variation) -> Rendition | None:
         return None
 
 
-def _inherit(rendition: Rendition) -> Rendition | None:
+def _key(file: File, variation: Variation) -> str:
+    """Beside the original, and of this claim alone: two makers never write to one object."""
+    stem = file.key.rpartition(".")[0] or file.key
+    return f"{stem}.renditions/{variation}-{secrets.token_hex(4)}.{variation.format.value}"
+
+
+def _inherit(file: File, variation: Variation, rendition: Rendition) -> Rendition | None:
     """The right to make it if who had it is dead, unless another one was faster."""
     now = timezone.now()
     if rendition.claimed_at > now - _CLAIM_HOLDS:
         return None
     claims = Rendition.objects.filter(pk=rendition.pk, claimed_at=rendition.claimed_at, made_at=None)
-    if not claims.update(claimed_at=now):
+    key = _key(file, variation)
+    if not claims.update(claimed_at=now, key=key):
         return None
-    rendition.claimed_at = now
+    with suppress(StorageUnavailable):  # what the dead one may have stored has no row now
+        storage.delete(key=rendition.key, alias=rendition.storage)
+    rendition.claimed_at, rendition.key = now, key
     return rendition
 
 
 def _make(file: File, variation: Variation, claim: Rendition) -> Rendition:
     with _given_back(claim), _read(file) as original:
-        rendered = images.render(original, formats=(file.image_format,), variation=variation)
+        rendered = sandbox.run(images.render, original, formats=(file.image_format,), variation=variation)
         content = ContentFile(rendered.content)
         content.content_type = rendered.content_type  # type: ignore[attr-defined]
-        # What a dead predecessor may have stored under the same key is not certain to be whole.
-        storage.delete(key=claim.key, alias=claim.storage)
         storage.save(key=claim.key, content=content, alias=claim.storage)
         claim.size = len(rendered.content)
         claim.made_at = timezone.now()
-        if not Rendition.objects.filter(pk=claim.pk).update(size=claim.size, made_at=claim.made_at):
+        ours = Rendition.objects.filter(pk=claim.pk, key=claim.key, made_at=None)
+        if not ours.update(size=claim.size, made_at=claim.made_at):
+            # The file was deleted meanwhile, or we were taken for dead and another one makes it.
             storage.delete(key=claim.key, alias=claim.storage)
-            raise FileNotFoundError(f"{file.pk} was deleted meanwhile.")
+            raise FileNotFoundError(f"The claim to {claim.key} is gone.")
     return claim
 
 

@@ -18,7 +18,7 @@ from django.db.models import Count, Sum
 from django.utils import timezone
 
 from accounts.models import User
-from files import content_types, images, inspection, profiles, storage, tasks, validators
+from files import content_types, images, inspection, profiles, sandbox, storage, tasks, validators
 from files.errors import (
     FileError,
     FileNotFound,
@@ -173,7 +173,7 @@ def clean(description: Mapping[str, object]) -> dict[str, Any]:
 
 def _fitted(received: Received, profile: UploadProfile, box: tuple[int, int]) -> Received:
     with received.open() as file:
-        content = images.fit(file, formats=profile.decoders, box=box)
+        content = sandbox.run(images.fit, file, formats=profile.decoders, box=box)
     return Received.of_bytes(content, name=received.name)
 
 

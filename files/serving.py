@@ -22,7 +22,7 @@ from django.utils.cache import get_conditional_response, patch_cache_control, pa
 from django.utils.http import content_disposition_header, http_date, quote_etag
 from django.views.decorators.csrf import csrf_exempt
 
-from files import byte_ranges, renditions, signing, storage
+from files import byte_ranges, pooling, renditions, signing, storage
 from files.byte_ranges import ByteRange
 from files.errors import InvalidImage, InvalidRendition, StorageUnavailable
 from files.models import File, Rendition
@@ -123,6 +123,8 @@ def _guarded(request: HttpRequest, served: Callable[[], _Served]) -> HttpRespons
 
 def _respond(request: HttpRequest, file: _Served) -> HttpResponseBase:
     response = _whole_or_part(request, file)
+    if response.status_code not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.NOT_MODIFIED}:
+        return response
     response["ETag"] = file.etag
     response["Last-Modified"] = http_date(file.modified)
     response["Accept-Ranges"] = "bytes"
@@ -137,6 +139,8 @@ def _respond(request: HttpRequest, file: _Served) -> HttpResponseBase:
 
 def _whole_or_part(request: HttpRequest, file: _Served) -> HttpResponseBase:
     unchanged = get_conditional_response(request, etag=file.etag, last_modified=file.modified)
+    if unchanged is not None and unchanged.status_code == HTTPStatus.PRECONDITION_FAILED:
+        return _error(HTTPStatus.PRECONDITION_FAILED, "The file is not the one that the condition names.")
     if unchanged is not None:
         return unchanged
     ranges = None
@@ -194,6 +198,7 @@ def _stream(
     """The ranges one after another, each behind its head. Opened before the first header is sent, so that
     bytes that cannot be had are an error and not half an answer."""
     content = storage.open_object(file.row)
+    pooling.release()  # the client takes the bytes in its own time
     chunks = _chunks(content, ranges, list(heads or [b""] * len(ranges)), end)
     # Under ASGI Django would gather an ordinary iterator into a list, the whole file in memory.
     body = _in_threads(chunks) if isinstance(request, ASGIRequest) else chunks
@@ -248,4 +253,4 @@ def _seconds_left(expires: int) -> int:
 def _error(status: HTTPStatus, message: str, headers: dict[str, str] | None = None) -> HttpResponse:
     """Of the shape that GraphQL's errors have, so that clients read one kind of error."""
     body = {"errors": [{"message": message, "extensions": {"code": status.name}}]}
-    return JsonResponse(body, status=status, headers=headers)
+    return JsonResponse(body, status=status, headers={"Cache-Control": "no-store"} | (headers or {}))

@@ -1,13 +1,17 @@
 """Answers that are no answers to an operation: JSON with GraphQL's shape of errors, whatever went wrong."""
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 import orjson
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views import csrf, defaults
+
+logger = logging.getLogger(__name__)
 
 RETRY_AFTER = 5  # seconds
 
@@ -59,6 +63,12 @@ def unavailable() -> HttpResponse:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     if _is_for_people(request):
         return defaults.bad_request(request, exception)
+    if isinstance(exception, DisallowedHost):
+        # One line and no traceback, since anyone can send this.
+        logger.warning(
+            "Refused a request for the host %.200r, which ALLOWED_HOSTS does not name.", _host(request)
+        )
+        return answer(bad_request_because("This service is not called by that name (ALLOWED_HOSTS)."))
     return answer(bad_request_because("The request cannot be understood."))
 
 
@@ -85,6 +95,10 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
         return defaults.server_error(request)
     message = "Something went wrong; it was logged."
     return answer(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR", message))
+
+
+def _host(request: HttpRequest) -> str:
+    return str(request.META.get("HTTP_HOST", ""))
 
 
 def _is_for_people(request: HttpRequest) -> bool:

@@ -23,6 +23,7 @@ from strawberry.types import ExecutionResult
 
 from accounts.models import Scope
 from accounts.viewer import Viewer
+from files import pooling
 from files.outages import DATABASE_ERRORS, is_outage
 from files.receive import ReceivingHandler
 from graph import body, problems, rate_limit
@@ -87,6 +88,7 @@ class CofferGraphQLView(GraphQLView[Context, None]):
             body.check_head(request)
             if request.content_type == body.MULTIPART:
                 _check_may_upload(request, self._viewer)
+        pooling.release()  # the body comes in the client's own time
         return self.run(request=request)
 
     # --- the hooks of Strawberry's view ------------------------------------------------------------

@@ -12,7 +12,7 @@ for name in ("STORAGE", "USE_S3_STORAGE", "DATABASE_URL", "COFFER_PROFILES", "US
     os.environ.pop(name, None)
 os.environ |= {
     "DATA_DIR": _data_dir,
-    "ENV_FILE": os.path.join(_data_dir, "no.env"),  # noqa: PTH118
+    "ENV_FILE": os.devnull,
     "SECRET_KEY": "only-for-tests-0123456789-0123456789-0123456789",
     "GRAPHIQL": "True",
     "INTROSPECTION": "True",

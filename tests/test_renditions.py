@@ -16,7 +16,7 @@ from django.utils import timezone
 from PIL import Image
 
 from accounts.models import User
-from files import images, profiles, renditions, services, signing, storage, tasks
+from files import images, profiles, renditions, sandbox, services, signing, storage, tasks
 from files.disk import DiskStorage
 from files.errors import InvalidImage, StorageUnavailable
 from files.models import File, Rendition
@@ -106,7 +106,7 @@ def test_later_requests_read_what_was_made(client, file, monkeypatch):
     def fail(*args: object, **kwargs: object) -> None:
         raise AssertionError("it was made again")
 
-    monkeypatch.setattr(images, "render", fail)
+    monkeypatch.setattr(sandbox, "run", fail)
     assert client.get(address(file)).getvalue() == first
     assert Rendition.objects.count() == 1
 
@@ -204,8 +204,8 @@ def test_one_of_two_takes_over(file):
     claimed = claim(file, age=3600)
     same = Rendition.objects.get(pk=claimed.pk)
 
-    assert renditions._inherit(claimed) is not None
-    assert renditions._inherit(same) is None
+    assert renditions._inherit(file, SMALL, claimed) is not None
+    assert renditions._inherit(file, SMALL, same) is None
 
 
 def test_one_that_was_taken_for_dead_leaves_the_claim_of_the_next_alone(file, monkeypatch):
@@ -213,7 +213,7 @@ def test_one_that_was_taken_for_dead_leaves_the_claim_of_the_next_alone(file, mo
         Rendition.objects.update(claimed_at=timezone.now() + timedelta(seconds=61))  # by the next one
         raise InvalidImage(reason="of a test")
 
-    monkeypatch.setattr(images, "render", slow_and_failing)
+    monkeypatch.setattr(sandbox, "run", slow_and_failing)
     with pytest.raises(InvalidImage):
         renditions.get_or_make(file, SMALL)
     assert Rendition.objects.count() == 1
@@ -228,7 +228,7 @@ def test_a_failure_gives_the_claim_back(file, monkeypatch, error, caplog):
         raise error
 
     with monkeypatch.context() as broken:
-        broken.setattr(images, "render", fail)
+        broken.setattr(sandbox, "run", fail)
         with pytest.raises(type(error)):
             renditions.get_or_make(file, SMALL)
     assert not Rendition.objects.exists()
@@ -338,7 +338,7 @@ def test_a_deletion_that_is_undone_leaves_renditions_alone(
 def test_a_file_that_is_deleted_while_a_rendition_is_made_leaves_nothing(
     client, alice, file, monkeypatch, storage_root, django_capture_on_commit_callbacks
 ):
-    render = images.render
+    render = sandbox.run
 
     def deleted_meanwhile(*args: Any, **kwargs: Any) -> Any:
         rendered = render(*args, **kwargs)
@@ -346,7 +346,7 @@ def test_a_file_that_is_deleted_while_a_rendition_is_made_leaves_nothing(
             services.delete(viewer=alice, file_id=file.pk)
         return rendered
 
-    monkeypatch.setattr(images, "render", deleted_meanwhile)
+    monkeypatch.setattr(sandbox, "run", deleted_meanwhile)
     assert client.get(address(file)).status_code == 404
     assert stored_files(storage_root) == []
     assert not Rendition.objects.exists()
@@ -553,11 +553,15 @@ def test_files_of_other_profiles_have_no_presets(presets, api: Api):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("error", [StorageUnavailable(), RuntimeError("a bug")])
 def test_a_preset_that_cannot_be_made_does_not_fail_the_upload(presets, api: Api, monkeypatch, error, caplog):
-    def fail(*args: object, **kwargs: object) -> None:
-        raise error
+    run = sandbox.run
+
+    def fail(do: Any, *args: Any, **kwargs: Any) -> Any:
+        if do is images.render:
+            raise error
+        return run(do, *args, **kwargs)
 
     with monkeypatch.context() as broken:
-        broken.setattr(images, "render", fail)
+        broken.setattr(sandbox, "run", fail)
         result = api.upload(picture(), "p.png", "image/png", profile="image")
     assert result["__typename"] == "File"
     assert not Rendition.objects.exists()

@@ -63,11 +63,12 @@ class Command(BaseCommand):
         env = settings.ENV
         _check_port_is_free(env.host, env.port)
         os.umask(0o027)  # what is written here is for this user, and at most read by its group
+        self.check(display_num_errors=False)
         try:
             call_command("migrate", verbosity=0, interactive=False)
         except DatabaseError as error:
             raise CommandError(f"The database cannot be used: {error}") from None
-        connections.close_all()  # the workers open their own
+        _close(connections["default"])  # the workers open their own
         host = f"[{env.host}]" if ":" in env.host else env.host
         _Server(
             {
@@ -93,6 +94,13 @@ class Command(BaseCommand):
         lines.append(f"  A token     {_command(env)} create_token alice")
         self.stdout.write("\n".join([*lines, ""]))
         self.stdout.flush()
+
+
+def _close(connection: Any) -> None:
+    """The connection, and the pool it came from: workers that are forked must not share its sockets."""
+    connection.close()
+    if hasattr(connection, "close_pool"):
+        connection.close_pool()
 
 
 def _command(env: Any) -> str:
