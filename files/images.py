@@ -129,7 +129,8 @@ def fit(file: IO[bytes], *, formats: tuple[str, ...], box: tuple[int, int]) -> b
     if name == "GIF":
         name = "PNG"
     options = {"optimize": True} if name == "PNG" else {"quality": _QUALITY}
-    small.save(target, name, **options)
+    with _decoder_errors():
+        small.save(target, name, **options)
     return target.getvalue()
 
 
@@ -175,7 +176,8 @@ def render(file: IO[bytes], *, formats: tuple[str, ...], variation: Variation) -
         if variation.format is Format.WEBP:
             options["loop"] = loop
     target = io.BytesIO()
-    first.save(target, variation.format.value.upper(), **options)
+    with _decoder_errors():  # encoders fail too, most of all when memory is short
+        first.save(target, variation.format.value.upper(), **options)
     return Rendered(
         content=target.getvalue(),
         content_type=variation.format.content_type,

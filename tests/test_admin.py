@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
@@ -447,6 +448,20 @@ def test_a_token_needs_a_user_a_name_and_scopes(office, alice, field, value):
     answer = make_token(office, alice, **{field: value})
     assert list(answer.context["adminform"].form.errors) == [field]
     assert not ApiToken.objects.exists()
+
+
+def test_who_may_only_look_at_tokens_revokes_none(alice, bob):
+    token, _ = tokens.issue(user=alice, name="in use")
+    bob.is_staff = True
+    bob.save()
+    bob.user_permissions.add(Permission.objects.get(codename="view_apitoken"))
+    client = Client()
+    client.force_login(bob)
+    chosen = {"action": "revoke_selected", "_selected_action": [str(token.pk)]}
+    client.post("/admin/accounts/apitoken/", chosen)
+    token.refresh_from_db()
+    assert token.revoked_at is None
+    assert client.get("/admin/accounts/apitoken/").status_code == 200
 
 
 def test_revoking_ends_the_selected_tokens_alone(office, alice):

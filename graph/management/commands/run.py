@@ -63,7 +63,6 @@ class Command(BaseCommand):
         env = settings.ENV
         _check_port_is_free(env.host, env.port)
         os.umask(0o027)  # what is written here is for this user, and at most read by its group
-        self.check(display_num_errors=False)
         try:
             call_command("migrate", verbosity=0, interactive=False)
         except DatabaseError as error:
