@@ -14,8 +14,10 @@ from typing import Any
 
 import django
 from django.conf import settings
-from django.core.exceptions import BadRequest, RequestAborted, RequestDataTooBig
+from django.core.exceptions import RequestAborted, RequestDataTooBig
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+
+from config.requests import AnyContentType
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -105,13 +107,8 @@ class StreamedBody(io.RawIOBase):
         return bytes(batch)
 
 
-class _Request(ASGIRequest):
-    def _set_content_type_params(self, meta: Any) -> None:
-        """A Content-Type that cannot be read is none. Django raises where nothing makes an answer of it."""
-        try:
-            super()._set_content_type_params(meta)  # type: ignore[misc]
-        except BadRequest:
-            self.content_type, self.content_params = "", {}
+class _Request(AnyContentType, ASGIRequest):
+    pass
 
 
 class StreamingASGIHandler(ASGIHandler):

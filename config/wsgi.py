@@ -2,8 +2,21 @@
 
 import os
 
-from django.core.wsgi import get_wsgi_application
+import django
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+
+from config.requests import AnyContentType
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-application = get_wsgi_application()
+
+class _Request(AnyContentType, WSGIRequest):
+    pass
+
+
+class _Handler(WSGIHandler):
+    request_class = _Request
+
+
+django.setup(set_prefix=False)
+application = _Handler()

@@ -155,12 +155,12 @@ class Plan:
     """What is known of a request's files before they come.
 
     `limits` has the bytes that are worth keeping, by the name of the part; `default` is for parts that are
-    not in it. `count` is how many files will come, None if that is not known.
+    not in it. `names` are the parts that anybody wants, None if that is not known.
     """
 
     limits: Mapping[str, int]
     default: int
-    count: int | None
+    names: frozenset[str] | None
 
     def limit(self, name: str) -> int:
         return self.limits.get(name, self.default)
@@ -181,6 +181,7 @@ class ReceivingHandler(FileUploadHandler):
         self.complete: list[tuple[str, Received]] = []
         self.was_cut = False
         self._plan: Plan | None = None
+        self._seen: set[str] = set()
         self._all: list[Received] = []
 
     def new_file(
@@ -189,13 +190,19 @@ class ReceivingHandler(FileUploadHandler):
         super().new_file(field_name, file_name, content_type, *args, **kw)  # type: ignore[arg-type]
         if self._plan is None:
             self._plan = self.plan()
+        self._seen.add(field_name)
         limit = self._plan.limit(field_name)
         self._all.append(Received(name=file_name, content_type=content_type or None, limit=limit))
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
         received = self._all[-1]
         received.write(raw_data)
-        if received.is_too_large and self._plan and self._plan.count == len(self._all):
+        if (
+            received.is_too_large
+            and self._plan
+            and self._plan.names is not None
+            and self._plan.names <= self._seen
+        ):
             # Nothing that comes after this changes the answer.
             self.file_complete(received.size)
             self.was_cut = True

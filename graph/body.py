@@ -212,12 +212,12 @@ def _plan(fields: QueryDict) -> Plan:
     _check_operations(operations)
     wanted = plan.profiles(operations, default=DEFAULT_PROFILE, max_tokens=limits.LIMITS.tokens)
     if wanted is None:
-        return Plan({}, largest, len(places))
+        return Plan({}, largest, frozenset(places))
     sizes = {
         part: max((known[name].max_size for name in names if name in known), default=0)
         for part, names in wanted.items()
     }
-    return Plan(sizes, 0, len(places))
+    return Plan(sizes, 0, frozenset(places))
 
 
 def _check_operations(operations: multipart.Operations) -> None:

@@ -74,7 +74,8 @@ class Guard(SchemaExtension):
         yield
 
     def _refusals(self, document: DocumentNode) -> list[GraphQLError]:
-        operation = get_operation_ast(document, self.execution_context.operation_name)
+        # Not `operation_name`: where the client says none, that is the first one's.
+        operation = get_operation_ast(document, self.execution_context._provided_operation_name)
         if operation is None:
             return [GraphQLError("The document has several operations: say which by operationName.")]
         context: Context = self.execution_context.context

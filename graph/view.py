@@ -1,6 +1,7 @@
 """HTTP: who may ask, in which media types, and what an answer looks like. Everything but the page is JSON."""
 
 import logging
+import re
 from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -16,6 +17,7 @@ from django.utils.csp import CSP
 from django.utils.decorators import method_decorator
 from django.views.decorators.csp import csp_override
 from django.views.decorators.csrf import csrf_exempt
+from graphql import GraphQLError
 from strawberry.django.views import GraphQLView, TemporalHttpResponse
 from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
 from strawberry.schema.exceptions import InvalidOperationTypeError
@@ -33,6 +35,9 @@ from graph.problems import Refused
 from graph.rate_limit import RateLimited
 
 logger = logging.getLogger(__name__)
+
+# What graphql-core adds to an error tells what introspection would; Strawberry's switch is for fields only.
+_SUGGESTION = re.compile(r" Did you mean [^?]*\?")
 
 _GRAPHQL_RESPONSE = "application/graphql-response+json"
 
@@ -123,12 +128,17 @@ class CofferGraphQLView(GraphQLView[Context, None]):
         try:
             return super().execute_single(request, *args, **kwargs)
         except HTTPException as error:
+            if self._is_batch:  # those before it were run, and have to be answered
+                return ExecutionResult(data=None, errors=[GraphQLError(error.reason)])
             if isinstance(error.__cause__, InvalidOperationTypeError):
                 raise _method_not_allowed(["POST"]) from None
             raise
 
     def process_result(self, request: HttpRequest, result: ExecutionResult) -> GraphQLHTTPResponse:
         answer = super().process_result(request, result)
+        if not settings.INTROSPECTION:
+            for each in answer.get("errors") or ():
+                each["message"] = _SUGGESTION.sub("", each["message"])  # type: ignore[index]
         for error in result.errors or ():
             if isinstance(error, RateLimited) and not self._is_batch:
                 raise _too_often(error)
@@ -149,7 +159,7 @@ class CofferGraphQLView(GraphQLView[Context, None]):
         self, response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse], sub_response: HttpResponse
     ) -> HttpResponseBase:
         response = super().create_response(response_data, sub_response)
-        if self._media_type == _GRAPHQL_RESPONSE and not self._was_run:
+        if self._media_type == _GRAPHQL_RESPONSE and not (self._was_run or self._is_batch):
             response.status_code = HTTPStatus.BAD_REQUEST
         return response
 

@@ -158,6 +158,10 @@ LAST_OF = "query (%s) { files(first: $n, last: $m) { edges { node { id } } } }"
         ),
         ("{ ...f } fragment f on Query { files(first: 10) { edges { cursor } } }", {}, 21),
         ("{ storageUsage { files } totalCount }", {}, 50 + 1 + 50),
+        ("{ url { url } }", {}, 3 + 1),
+        ("{ rendition(width: 1) { url width } }", {}, 4 + 2),
+        ("{ srcset(widths: [1, 2, 3]) { url } }", {}, 1 + 3 * (5 + 1)),
+        ("query ($w: [Int!]!) { srcset(widths: $w) { url } }", {"w": [1, 2]}, 1 + 2 * (5 + 1)),
     ],
 )
 def test_a_page_costs_what_its_files_cost(query, variables, cost):
@@ -392,11 +396,13 @@ def test_tools_can_introspect(api, query):
 def test_a_full_page_of_files_with_everything_that_they_have_is_allowed(api, alice):
     for number in range(3):
         record(alice, name=f"{number}.bin")
+    rendition = "rendition(width: 300) { url width height contentType }"
+    everything = FILE_FIELDS.replace("dominantColor", f"dominantColor {rendition}")
     query = f"""
         query ($first: Int) {{
             files(first: $first) {{
                 totalCount pageInfo {{ hasNextPage hasPreviousPage startCursor endCursor }}
-                edges {{ cursor node {{ {FILE_FIELDS} }} }}
+                edges {{ cursor node {{ {everything} }} }}
             }}
         }}
     """
@@ -489,6 +495,13 @@ EXPENSIVE = {
     + many("a#: deleteFiles(ids: $ids) { __typename }", 20)
     + "}",
     "pages": "{" + many(WHOLE_PAGE, 20) + "}",
+    "addresses": "{ files(first: 100) { edges { node { " + many("a#: url { url }", 40) + "} } } }",
+    "renditions": "{ files(first: 100) { edges { node { image { "
+    + many("a#: rendition(width: #) { url }", 40)
+    + "} } } } }",
+    "sets of renditions": "query ($w: [Int!]! = ["
+    + "1 " * 25
+    + "]) { files(first: 100) { edges { node { image { srcset(widths: $w) { url } } } } } }",
     "pages beside less than none": "{ x: files(first: -99999) { edges { node { id } } }"
     + many(WHOLE_PAGE, 19)
     + "}",
