@@ -161,11 +161,15 @@ def test_gql_raises_what_the_service_says_of_a_request(
 ) -> None:
     headers = {"Authorization": f"Bearer {token or either_service.token}"}
     client = Client(transport=transport_type(url=either_service.graphql_url, headers=headers))
-    with pytest.raises(TransportQueryError) as raised:
+
+    def ask() -> None:
         if transport_type is AIOHTTPTransport:  # whose `execute` would make a loop and leave it open
             asyncio.run(client.execute_async(gql(query)))
         else:
             client.execute(gql(query))
+
+    with pytest.raises(TransportQueryError) as raised:
+        ask()
     assert raised.value.errors is not None
     assert [error["extensions"]["code"] for error in raised.value.errors] == [code]
 
