@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
 
+RETRY_AFTER = 5  # seconds, after which what is down may be asked again
+
 
 class FileError(Exception):
     """The base of all that is said to the client about one file."""
@@ -107,7 +109,7 @@ class StorageUnavailable(FileError):
 
     message = "The file could not be stored or read just now; nothing was changed. Try again later."
     retryable: bool = True
-    retry_after: int = 5
+    retry_after: int = RETRY_AFTER
 
 
 LEAVES: tuple[type[FileError], ...] = (

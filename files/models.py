@@ -12,9 +12,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from files import lookups as lookups  # noqa: PLC0414  registers the lookups of `tags`
-
-NAME_MAX_LENGTH = 255
-TITLE_MAX_LENGTH = 255
+from files.validators import NAME_MAX_LENGTH, TITLE_MAX_LENGTH
 
 
 def new_id() -> uuid.UUID:

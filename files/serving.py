@@ -24,14 +24,13 @@ from django.views.decorators.csrf import csrf_exempt
 
 from files import byte_ranges, pooling, renditions, signing, storage
 from files.byte_ranges import ByteRange
-from files.errors import InvalidImage, InvalidRendition, StorageUnavailable
+from files.errors import RETRY_AFTER, InvalidImage, InvalidRendition, StorageUnavailable
 from files.models import File, Rendition
 from files.outages import DATABASE_ERRORS, is_outage
 
 logger = logging.getLogger(__name__)
 
 _CHUNK_SIZE = 256 * 1024
-_RETRY_AFTER = 5  # seconds
 
 # A document that is opened in spite of all: no scripts, no origin, nothing loaded.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src 'self'; sandbox"
@@ -118,7 +117,7 @@ def _guarded(request: HttpRequest, served: Callable[[], _Served]) -> HttpRespons
             raise
         logger.exception("A file could not be served.")
         message = "The file cannot be read just now. Try again later."
-        return _error(HTTPStatus.SERVICE_UNAVAILABLE, message, {"Retry-After": str(_RETRY_AFTER)})
+        return _error(HTTPStatus.SERVICE_UNAVAILABLE, message, {"Retry-After": str(RETRY_AFTER)})
 
 
 def _respond(request: HttpRequest, file: _Served) -> HttpResponseBase:

@@ -15,12 +15,11 @@ from graphql import (
 )
 from strawberry.extensions import MaskErrors, SchemaExtension
 
-from files.errors import FileError
+from files.errors import RETRY_AFTER, FileError
 from files.outages import is_outage
 from graph import limits, rate_limit
 from graph.context import Context
 from graph.errors import as_graphql_error
-from graph.problems import RETRY_AFTER
 
 logger = logging.getLogger(__name__)
 

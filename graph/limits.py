@@ -72,8 +72,8 @@ _LISTS: Mapping[str, tuple[str, ...]] = {
 }
 # The lists of introspection: about as many items as cost what one field of ours does.
 _INTROSPECTED: Mapping[str, int] = {"types": 20, "fields": 3, "possibleTypes": 3}
-_PAGE_DEFAULT = 50
-_PAGE_MAX = 100
+DEFAULT_PAGE = 50
+MAX_PAGE = 100
 
 
 @dataclass(slots=True)
@@ -246,7 +246,7 @@ class _Meter:
             return _INTROSPECTED[name]
         if name == "files" and node.selection_set:
             sizes = [self._number(arguments[each]) for each in ("first", "last") if each in arguments]
-            return max([size for size in sizes if size is not None], default=_PAGE_DEFAULT)
+            return max([size for size in sizes if size is not None], default=DEFAULT_PAGE)
         if name in _LISTS:
             first, *rest = _LISTS[name]
             return self._length(arguments.get(first), rest)
@@ -284,4 +284,4 @@ def _page_size(given: Any) -> int | None:
     """A page of what was asked for; None for null. What is no whole number may be taken for one: 100.0 is."""
     if given is None:
         return None
-    return max(0, min(given, _PAGE_MAX)) if isinstance(given, int) else _PAGE_MAX
+    return max(0, min(given, MAX_PAGE)) if isinstance(given, int) else MAX_PAGE

@@ -23,10 +23,8 @@ from files import models
 from files.models import FileQuerySet
 from graph.errors import BadUserInput
 from graph.filters import FileOrder, FileOrderField, OrderDirection
+from graph.limits import DEFAULT_PAGE, MAX_PAGE
 from graph.types import File
-
-MAX_PAGE = 100
-DEFAULT_PAGE = 50
 
 
 @strawberry.type

@@ -11,9 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views import csrf, defaults
 
-logger = logging.getLogger(__name__)
+from files.errors import RETRY_AFTER
 
-RETRY_AFTER = 5  # seconds
+logger = logging.getLogger(__name__)
 
 TOO_LARGE = HTTPStatus(413)  # its name changed in Python 3.13
 
