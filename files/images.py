@@ -13,14 +13,14 @@ from typing import IO, Any
 
 from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
 
-from files import thumbhash
+from files import exif, thumbhash
 from files.errors import FileError, ImageTooLarge, InvalidImage
+from files.exif import Exif
 from files.geometry import Box, Plan, Size
 from files.profiles import DECODERS
 from files.variations import Format, Variation
 
 _CONTENT_TYPES = {format_: content_type for content_type, format_ in DECODERS.items()}
-_ORIENTATION = 0x0112  # EXIF tag
 # How an image of each EXIF orientation is turned upright; from 5 on, width and height change places.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -81,6 +81,7 @@ class ImageFacts:
     frames: int
     thumbhash: str
     dominant_color: str
+    exif: Exif | None
 
 
 def inspect(file: IO[bytes], *, formats: tuple[str, ...], max_pixels: int) -> ImageFacts | None:
@@ -103,6 +104,7 @@ def inspect(file: IO[bytes], *, formats: tuple[str, ...], max_pixels: int) -> Im
             small, orientation = _small(image, (thumbhash.MAX_SIDE, thumbhash.MAX_SIDE))
             if orientation in _SIDEWAYS:
                 width, height = height, width
+            recorded = exif.read(_exif(image))
     return ImageFacts(
         format=name,
         content_type=_CONTENT_TYPES[name],
@@ -111,6 +113,7 @@ def inspect(file: IO[bytes], *, formats: tuple[str, ...], max_pixels: int) -> Im
         frames=frames,
         thumbhash=thumbhash.encode(small),
         dominant_color=_dominant_color(small),
+        exif=recorded,
     )
 
 
@@ -277,15 +280,14 @@ def _small(image: Image.Image, box: tuple[int, int]) -> tuple[Image.Image, int]:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) where there is none or the EXIF data is damaged: only the pixels
-    make a picture, and many cameras and editors write EXIF data that is wrong."""
-    exif = Image.Exif()
-    try:
-        # Not `getexif`, which decodes some formats: an error of theirs has to be seen.
-        exif.load(image.info.get("exif", b""))
-        return int(exif.get(_ORIENTATION, 1))
-    except Exception:  # Pillow raises what struct, int and its TIFF reader raise
-        return 1
+    """The EXIF orientation, 1 (upright) where there is none or the EXIF data is damaged."""
+    return exif.orientation(_exif(image))
+
+
+def _exif(image: Image.Image) -> bytes:
+    """Not by `getexif`, which decodes some formats: an error of theirs has to be seen."""
+    found = image.info.get("exif")
+    return found if isinstance(found, bytes) else b""  # a PNG may have a text of this name
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

@@ -48,12 +48,16 @@ def check_type(detected: str, profile: UploadProfile, *, claimed: str | None) ->
         raise UnsupportedType(detected=detected, claimed=claimed, allowed=list(profile.types))
 
 
+def visible(text: str) -> str:
+    """The text on one line, without characters that cannot be seen or that mislead the eye."""
+    # What is left out may have kept characters apart that belong together, so it goes before they are joined.
+    return unicodedata.normalize("NFC", " ".join(_NOT_IN_NAMES.sub("", text).split()))
+
+
 def display_name(claimed: str | None) -> str:
     """The name that came with a file, made safe to show: of a path the last part, without characters that
     cannot be seen or that mislead the eye, at most 255 characters with the extension kept."""
-    name = _SEPARATORS.split(claimed or "")[-1]
-    # What is left out may have kept characters apart that belong together, so it goes before they are joined.
-    name = unicodedata.normalize("NFC", " ".join(_NOT_IN_NAMES.sub("", name).split()))
+    name = visible(_SEPARATORS.split(claimed or "")[-1])
     if len(name) > NAME_MAX_LENGTH:
         stem, dot, extension = name.rpartition(".")
         ending = dot + extension if stem and len(extension) <= 16 else ""
