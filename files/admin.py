@@ -110,6 +110,9 @@ class FileAdmin(admin.ModelAdmin[File]):
         "height",
         "image_format",
         "frames",
+        "taken_at",
+        "camera",
+        "lens",
         "created_at",
         "updated_at",
     )

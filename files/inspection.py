@@ -1,6 +1,6 @@
 """Bytes -> Facts: what a received file is, whatever its sender calls it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from files import images, sandbox
 from files.detection import detect
@@ -29,3 +29,9 @@ def inspect(received: Received, profile: UploadProfile) -> Facts:
     if DECODERS.get(detected) in profile.decoders:
         raise InvalidImage(reason=f"it begins like {detected} but cannot be opened")
     return Facts(content_type=detected, image=None)
+
+
+def check_stripped(before: Facts, after: Facts) -> None:
+    """Raises InvalidImage unless the picture is the same, and nothing is recorded of it any more."""
+    if before.image is None or after.image != replace(before.image, exif=None):
+        raise InvalidImage(reason="it does not look the same without its metadata")

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from files import lookups as lookups  # noqa: PLC0414  registers the lookups of `tags`
+from files.exif import CAMERA_MAX_LENGTH, TEXT_MAX_LENGTH, TIME_MAX_LENGTH
 from files.validators import NAME_MAX_LENGTH, TITLE_MAX_LENGTH
 
 
@@ -93,6 +94,10 @@ class File(models.Model):
     frames = models.PositiveIntegerField(null=True)
     thumbhash = models.CharField(max_length=64, blank=True)
     dominant_color = models.CharField(max_length=7, blank=True)
+    # Of their EXIF data; the camera's clock in ISO 8601, because most cameras do not know their time zone.
+    taken_at = models.CharField(max_length=TIME_MAX_LENGTH, blank=True)
+    camera = models.CharField(max_length=CAMERA_MAX_LENGTH, blank=True)
+    lens = models.CharField(max_length=TEXT_MAX_LENGTH, blank=True)
 
     # What has to stay in sight where a rendition cuts something off: parts of width and height.
     focal_x = models.FloatField(default=0.5)

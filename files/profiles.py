@@ -46,11 +46,13 @@ _UNITS = {
     "TiB": 1024**4,
 }
 _DEFAULT_MAX_PIXELS = 50_000_000
+MAX_STRIPPED_SIZE = 64 * 1024**2  # bytes; an image is in memory while its metadata is taken out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadProfile:
-    """One purpose. `max_size` in bytes; `max_pixels` over all frames; `fit` as (width, height) in pixels."""
+    """One purpose. `max_size` in bytes; `max_pixels` over all frames; `fit` as (width, height) in pixels;
+    `strip` says that nothing but the picture is kept of an image."""
 
     name: str
     description: str
@@ -59,6 +61,7 @@ class UploadProfile:
     visibility: str
     max_pixels: int
     fit: tuple[int, int] | None
+    strip: bool = False
     presets: Mapping[str, Variation] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -172,6 +175,12 @@ def _box(value: object) -> tuple[int, int]:
     return width, height
 
 
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("has to be true or false")
+    return value
+
+
 def _presets(value: object) -> Mapping[str, Variation]:
     if not isinstance(value, dict):
         raise ValueError("has to be tables, written [<profile>.presets.<name>]")
@@ -209,6 +218,7 @@ _READERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
         "visibility": _visibility,
         "max_pixels": _positive,
         "fit": _box,
+        "strip": _flag,
         "presets": _presets,
     }
 )
@@ -244,8 +254,11 @@ def _profile(name: str, table: object, mistakes: list[str]) -> UploadProfile | N
     if len(mistakes) > before:
         return None
     profile = UploadProfile(name=name, **values)
-    if (profile.fit or profile.presets) and len(profile.decoders) != len(profile.types):
-        key = "fit" if profile.fit else "presets"
-        mistakes.append(f"{name}.{key}: needs types that are all images ({', '.join(DECODERS)})")
+    of_images = [key for key in ("fit", "strip", "presets") if getattr(profile, key)]
+    if of_images and len(profile.decoders) != len(profile.types):
+        mistakes.append(f"{name}.{of_images[0]}: needs types that are all images ({', '.join(DECODERS)})")
+        return None
+    if profile.strip and profile.max_size > MAX_STRIPPED_SIZE:
+        mistakes.append(f"{name}.strip: needs a max_size of 64 MiB at most")
         return None
     return profile

@@ -1,10 +1,11 @@
 """Decoding in processes that can be killed: bound in time and memory, and shut in where the kernel can.
 
 Bytes of strangers may hang, bloat, crash or take over what decodes them. So `run` calls a function of
-`files.images` in a worker, kills the worker when its time is up, and believes nothing that comes back: an
-answer is JSON and plain bytes, and becomes a value only if it is of the type that the function is declared
-to return, or one of the errors of `files.errors`. multiprocessing, concurrent.futures, loky and pebble
-unpickle what a worker sends, which runs whatever a worker that was taken over wants to have run.
+`files.images` or `files.metadata` in a worker, kills the worker when its time is up, and believes nothing
+that comes back: an answer is JSON and plain bytes, and becomes a value only if it is of the type that the
+function is declared to return, or one of the errors of `files.errors`. multiprocessing, concurrent.futures,
+loky and pebble unpickle what a worker sends, which runs whatever a worker that was taken over wants to have
+run.
 """
 
 import atexit
@@ -44,7 +45,7 @@ _STARTS_WITHIN = 30.0  # seconds; a fifth of one is usual
 _MAX_CALLS = 500  # decoders leak, so a worker is replaced after so many calls
 _MAX_RESIDENT = 256 * _MIB  # or when so much of it stays in memory after a call; it begins with 30 MiB
 _MAX_HEAD = 64 * 1024  # bytes of JSON in an answer
-_MAX_BYTES = 64 * _MIB  # of encoded images in an answer
+MAX_BYTES = 64 * _MIB  # of encoded images in an answer
 _MAX_TRACEBACK = 8 * 1024  # characters
 _MAX_FILES = 16  # open at once in a worker, which needs its connection and the file
 _MAX_THREADS = 2  # of AVIF, which takes one for each processor, and memory for each
@@ -180,7 +181,7 @@ class Sandbox:
         self._all.discard(worker)
 
 
-run = Sandbox("files.images").run
+run = Sandbox("files.images", "files.metadata").run
 
 
 # --- on the side of the service --------------------------------------------------------------------
@@ -277,7 +278,7 @@ def _answer(connection: socket.socket, hint: Any, deadline: float) -> object:
         raise ValueError("The head of the answer is too long.")
     kind, value, sizes = _typed(orjson.loads(_receive(connection, length, deadline)), list)
     sizes = [_typed(size, int) for size in _typed(sizes, list)]
-    if min(sizes, default=0) < 0 or sum(sizes) > _MAX_BYTES:
+    if min(sizes, default=0) < 0 or sum(sizes) > MAX_BYTES:
         raise ValueError("The bytes of the answer are too many.")
     blobs = [_receive(connection, size, deadline) for size in sizes]
     if kind == _VALUE:

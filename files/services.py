@@ -18,7 +18,7 @@ from django.db.models import Count, Sum
 from django.utils import timezone
 
 from accounts.models import User
-from files import content_types, images, inspection, profiles, sandbox, storage, tasks, validators
+from files import content_types, images, inspection, metadata, profiles, sandbox, storage, tasks, validators
 from files.errors import (
     FileError,
     FileNotFound,
@@ -26,11 +26,12 @@ from files.errors import (
     QuotaExceeded,
     StorageUnavailable,
 )
+from files.exif import Exif
 from files.geometry import CENTRE, FocalPoint
 from files.inspection import Facts
 from files.models import File, FileKind, Visibility, new_id
 from files.outages import DATABASE_ERRORS, is_outage
-from files.profiles import UploadProfile
+from files.profiles import DECODERS, UploadProfile
 from files.receive import Received
 
 logger = logging.getLogger(__name__)
@@ -65,15 +66,17 @@ def upload(*, owner: User, received: Received, profile: str, description: Descri
     received.check()
     facts = inspection.inspect(received, purpose)
     validators.check_type(facts.content_type, purpose, claimed=received.content_type)
-    if purpose.fit is None:
+    if purpose.fit is None and not purpose.strip:
         return _keep(owner=owner, received=received, facts=facts, profile=purpose, fields=fields)
-    fitted = _fitted(received, purpose, purpose.fit)
+    remade = _remade(received, purpose, facts)
     try:
-        fitted.check()
-        facts = inspection.inspect(fitted, purpose)
-        return _keep(owner=owner, received=fitted, facts=facts, profile=purpose, fields=fields)
+        remade.check()
+        kept = inspection.inspect(remade, purpose)
+        if purpose.fit is None:
+            inspection.check_stripped(facts, kept)
+        return _keep(owner=owner, received=remade, facts=kept, profile=purpose, fields=fields)
     finally:
-        fitted.close()
+        remade.close()
 
 
 def upload_many(
@@ -171,9 +174,13 @@ def clean(description: Mapping[str, object]) -> dict[str, Any]:
 # --- steps -----------------------------------------------------------------------------------------
 
 
-def _fitted(received: Received, profile: UploadProfile, box: tuple[int, int]) -> Received:
+def _remade(received: Received, profile: UploadProfile, facts: Facts) -> Received:
+    """What is kept instead: made to fit, which leaves nothing but pixels, or without metadata."""
     with received.open() as file:
-        content = sandbox.run(images.fit, file, formats=profile.decoders, box=box)
+        if profile.fit is not None:
+            content = sandbox.run(images.fit, file, formats=profile.decoders, box=profile.fit)
+        else:
+            content = sandbox.run(metadata.strip, file, format=DECODERS[facts.content_type])
     return Received.of_bytes(content, name=received.name)
 
 
@@ -227,6 +234,7 @@ def _image_columns(facts: Facts) -> dict[str, Any]:
     image = facts.image
     if image is None:
         return {}
+    recorded = image.exif or Exif()
     return {
         "image_format": image.format,
         "width": image.width,
@@ -234,6 +242,9 @@ def _image_columns(facts: Facts) -> dict[str, Any]:
         "frames": image.frames,
         "thumbhash": image.thumbhash,
         "dominant_color": image.dominant_color,
+        "taken_at": recorded.taken_at or "",
+        "camera": recorded.camera or "",
+        "lens": recorded.lens or "",
     }
 
 

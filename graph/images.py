@@ -40,6 +40,16 @@ class Rendition:
     content_type: str = strawberry.field(description="With AUTO, what all clients accept.")
 
 
+@strawberry.type(description="What a camera wrote into its picture; nothing else of EXIF data is kept.")
+class Exif:
+    taken_at: str | None = strawberry.field(
+        description="By the camera's clock, in ISO 8601: 2026-11-21T10:30:00, or with an offset from UTC "
+        "(2026-11-21T10:30:00+02:00) if the camera recorded it."
+    )
+    camera: str | None = strawberry.field(description="Make and model.")
+    lens: str | None
+
+
 @strawberry.type(description="A raster image whose bytes were decoded when they were received.")
 class Image:
     file: strawberry.Private[models.File]
@@ -67,6 +77,15 @@ class Image:
     @strawberry.field(description="As #rrggbb.")
     def dominant_color(self) -> str:
         return self.file.dominant_color
+
+    @strawberry.field(
+        description="Null if the stored bytes say nothing, as after a profile that strips or fits."
+    )
+    def exif(self) -> Exif | None:
+        taken_at, camera, lens = (
+            each or None for each in (self.file.taken_at, self.file.camera, self.file.lens)
+        )
+        return Exif(taken_at=taken_at, camera=camera, lens=lens) if taken_at or camera or lens else None
 
     @strawberry.field(description="Where renditions that cut something off (COVER) leave the picture whole.")
     def focal_point(self) -> FocalPointType:

@@ -124,6 +124,9 @@ class UploadProfile:
     presets: list[PresetRule] = strawberry.field(description="Renditions by name, made after each upload.")
     max_width: int | None = strawberry.field(description="In pixels: what is kept is made to fit.")
     max_height: int | None = strawberry.field(description="In pixels: what is kept is made to fit.")
+    strip: bool = strawberry.field(
+        description="Places, cameras, comments and the like are taken out of images."
+    )
 
     @classmethod
     def of(cls, profile: Profile) -> Self:
@@ -141,6 +144,7 @@ class UploadProfile:
             ],
             max_width=width,
             max_height=height,
+            strip=profile.strip,
         )
 
 

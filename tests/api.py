@@ -21,7 +21,8 @@ from files.models import File, FileKind, new_id
 FILE_FIELDS = """
     id name title description tags metadata profile kind contentType size md5 sha256 visibility
     owner { username } storage { backend bucket objectKey } url { url expiresAt }
-    image { width height format frames thumbhash dominantColor } createdAt updatedAt
+    image { width height format frames thumbhash dominantColor exif { takenAt camera lens } }
+    createdAt updatedAt
 """
 
 UPLOAD_RESULT = f"""

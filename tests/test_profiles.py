@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from files import profiles
+from files import profiles, sandbox
 from files.errors import UnknownProfile
 from files.profiles import InvalidProfiles, Profiles, UploadProfile
 
@@ -72,6 +72,7 @@ def test_a_shipped_profile_limits_what_it_promises(shipped, name, max_size, fit,
     assert profile.decoders == decoders
     assert profile.visibility == "private"
     assert profile.description
+    assert profile.strip is (name == "avatar")
 
 
 def test_the_shipped_types_are_those_promised(shipped):
@@ -112,13 +113,14 @@ def test_what_is_left_out_has_a_careful_value():
     profile = one('max_size = 10\ntypes = ["image/png"]')
 
     assert (profile.description, profile.visibility, profile.fit) == ("", "private", None)
+    assert profile.strip is False
     assert profile.max_pixels == 50_000_000
 
 
 def test_what_is_written_is_kept():
     profile = one(
         'description = "Covers"\nmax_size = 7\ntypes = ["image/png", "image/gif"]\n'
-        'visibility = "public"\nmax_pixels = 9\nfit = [3, 4]'
+        'visibility = "public"\nmax_pixels = 9\nfit = [3, 4]\nstrip = true'
     )
 
     assert profile == UploadProfile(
@@ -129,6 +131,7 @@ def test_what_is_written_is_kept():
         visibility="public",
         max_pixels=9,
         fit=(3, 4),
+        strip=True,
     )
 
 
@@ -233,6 +236,8 @@ def test_anything_else_is_no_size(text):
         ("fit = [300, 300, 3]", "mine.fit: has to be [width, height] in pixels"),
         ("fit = [300, 0]", "mine.fit: has to be a whole number above 0"),
         ('fit = ["300", 300]', "mine.fit: has to be a whole number above 0"),
+        ('strip = "yes"', "mine.strip: has to be true or false"),
+        ("strip = 1", "mine.strip: has to be true or false"),
         ("description = 3", "mine.description: has to be text"),
         ('colour = "red"', "mine.colour: unknown key; the keys are description, max_size, types"),
         ("[mine.nested]\na = 1", "mine.nested: unknown key; the keys are description, max_size, types"),
@@ -279,6 +284,25 @@ def test_only_what_can_be_decoded_can_be_made_to_fit(types):
     (mistake,) = mistakes(f"{DEFAULT}[mine]\nmax_size = 1\ntypes = {types}\nfit = [3, 3]\n")
 
     assert mistake.startswith("mine.fit: needs types that are all images (image/jpeg, image/png")
+
+
+@pytest.mark.parametrize("types", ['["*/*"]', '["image/png", "text/csv"]', '["image/png", "image/tiff"]'])
+def test_only_images_can_be_stripped(types):
+    (mistake,) = mistakes(f"{DEFAULT}[mine]\nmax_size = 1\ntypes = {types}\nstrip = true\n")
+
+    assert mistake.startswith("mine.strip: needs types that are all images (image/jpeg, image/png")
+
+
+def test_what_is_stripped_has_to_fit_into_memory():
+    table = 'types = ["image/png"]\nstrip = true\nmax_size = '
+
+    assert one(f'{table}"64 MiB"').strip
+    (mistake,) = mistakes(f'{DEFAULT}[mine]\n{table}"65 MiB"')
+    assert mistake == "mine.strip: needs a max_size of 64 MiB at most"
+
+
+def test_what_was_stripped_comes_back_from_where_it_is_done():
+    assert profiles.MAX_STRIPPED_SIZE <= sandbox.MAX_BYTES
 
 
 def test_broken_toml_is_named_with_its_place():

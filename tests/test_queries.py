@@ -161,7 +161,7 @@ def test_nobody_has_no_usage(public_api):
 
 def test_upload_profiles_are_published_to_everybody(public_api):
     query = """{ uploadProfiles {
-        name description maxSize types visibility maxPixels maxWidth maxHeight
+        name description maxSize types visibility maxPixels maxWidth maxHeight strip
     } }"""
     profiles = {profile.pop("name"): profile for profile in public_api.run(query)["uploadProfiles"]}
     assert list(profiles) == ["default", "image", "avatar", "document"]
@@ -174,6 +174,7 @@ def test_upload_profiles_are_published_to_everybody(public_api):
         "maxPixels": None,
         "maxWidth": None,
         "maxHeight": None,
+        "strip": False,
     }
     assert profiles["avatar"] == {
         "maxSize": 5_000_000,
@@ -182,6 +183,7 @@ def test_upload_profiles_are_published_to_everybody(public_api):
         "maxPixels": 50_000_000,
         "maxWidth": 300,
         "maxHeight": 300,
+        "strip": True,
     }
     assert (profiles["image"]["types"], profiles["image"]["maxWidth"]) == (images, None)
     assert "application/pdf" in profiles["document"]["types"]

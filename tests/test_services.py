@@ -15,7 +15,7 @@ from django.db import IntegrityError, InterfaceError, OperationalError, connecti
 from PIL import Image
 
 from accounts.models import User
-from files import images, profiles, receive, sandbox, services, storage
+from files import images, metadata, profiles, receive, sandbox, services, storage
 from files.disk import DiskStorage
 from files.errors import (
     EmptyFile,
@@ -58,6 +58,11 @@ visibility = "public"
 max_size = "2 MiB"
 types = ["image/jpeg", "image/png"]
 fit = [300, 300]
+
+[stripped]
+max_size = "1 MiB"
+types = ["image/jpeg", "image/png", "image/gif", "image/webp", "image/avif"]
+strip = true
 
 [document]
 max_size = "2 MiB"
@@ -242,6 +247,83 @@ def test_an_avatar_is_made_to_fit_and_measured_as_it_is_kept(alice: User, storag
     assert stored_files(storage_root) == [file.key]
 
 
+def _photo(format_: str, *, orientation: int = 6) -> bytes:
+    """With the place, the camera and the time."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110], exif[0x0112] = "Canon", "Canon EOS R5", orientation
+    exif.get_ifd(0x8825)[29] = "PRIVATE-PLACE"
+    exif.get_ifd(0x8769)[0x9003] = "2024:05:01 12:30:45"
+    return picture(40, 24, format_, exif=exif)
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_a_stripped_image_is_kept_and_measured_without_its_metadata(
+    alice: User, storage_root: Path, format_: str
+) -> None:
+    original = _photo(format_) + b"PRIVATE-PLACE"
+    assert original.count(b"PRIVATE-PLACE") == 2
+    file = upload(alice, original, "stripped")
+
+    kept = (storage_root / file.key).read_bytes()
+    assert b"PRIVATE" not in kept
+    assert b"Canon" not in kept
+    assert (file.size, file.md5, file.sha256) == (
+        len(kept),
+        hashlib.md5(kept).hexdigest(),
+        hashlib.sha256(kept).hexdigest(),
+    )
+    assert (file.taken_at, file.camera, file.lens) == ("", "", "")
+    assert (file.width, file.height) == (24, 40)
+    before, after = (Image.open(io.BytesIO(each)) for each in (original, kept))
+    with before, after:
+        assert before.tobytes() == after.tobytes()
+
+
+def test_what_came_is_not_kept_where_its_metadata_cannot_be_taken_out(
+    alice: User, storage_root: Path, incoming: Path
+) -> None:
+    original = picture(40, 24)[:-12]  # without the chunk that ends it, which decoders do not miss
+    assert upload(alice, original, "image").is_image
+    File.objects.all().delete()
+    for path in storage_root.rglob("*.png"):
+        path.unlink()
+
+    with pytest.raises(InvalidImage, match="its metadata cannot be told from its pixels"):
+        upload(alice, original, "stripped")
+    assert_nothing_is_left(storage_root, incoming)
+
+
+@pytest.mark.parametrize("made", ["another picture", "the same with its metadata"])
+def test_what_was_stripped_has_to_be_the_same_picture_and_no_more(
+    alice: User, storage_root: Path, incoming: Path, monkeypatch: pytest.MonkeyPatch, made: str
+) -> None:
+    original = _photo("JPEG")
+    other = original if made == "the same with its metadata" else picture(40, 24, "JPEG", seed=1)
+    run = sandbox.run
+    monkeypatch.setattr(
+        sandbox, "run", lambda do, *args, **kw: other if do is metadata.strip else run(do, *args, **kw)
+    )
+
+    with pytest.raises(InvalidImage, match="it does not look the same without its metadata"):
+        upload(alice, original, "stripped")
+    assert_nothing_is_left(storage_root, incoming)
+
+
+def test_a_small_avatar_has_nothing_but_pixels(alice: User, storage_root: Path) -> None:
+    file = upload(alice, _photo("JPEG"), "avatar")
+
+    kept = (storage_root / file.key).read_bytes()
+    assert b"PRIVATE" not in kept
+    assert b"Exif" not in kept
+    assert (file.width, file.height, file.camera) == (24, 40, "")
+
+
+def test_what_the_camera_wrote_of_a_kept_original_is_in_its_row(alice: User) -> None:
+    file = upload(alice, _photo("JPEG"), "image")
+
+    assert (file.taken_at, file.camera, file.lens) == ("2024-05-01T12:30:45", "Canon EOS R5", "")
+
+
 def test_a_small_avatar_is_not_enlarged(alice: User) -> None:
     file = upload(alice, picture(40, 10), "avatar")
     assert (file.width, file.height) == (40, 10)
@@ -287,7 +369,7 @@ REFUSED = [
         NOISE,
         {},
         UnknownProfile,
-        {"profile": "nothing", "known": ["default", "image", "public", "avatar", "document"]},
+        {"profile": "nothing", "known": ["default", "image", "public", "avatar", "stripped", "document"]},
         id="unknown profile",
     ),
     pytest.param("default", NOISE, {"name": "a/b"}, InvalidInput, {"field": "name"}, id="bad name"),

@@ -125,7 +125,14 @@ def test_an_image_answers_every_field(api, alice, storage_root):
         "visibility": "PUBLIC",
         "owner": {"username": "alice"},
         "storage": {"backend": "disk", "bucket": None, "objectKey": f"image/{day}/{row.pk}.png"},
-        "image": {"width": 40, "height": 20, "format": "PNG", "frames": 1, "dominantColor": "#ff0000"},
+        "image": {
+            "width": 40,
+            "height": 20,
+            "format": "PNG",
+            "frames": 1,
+            "dominantColor": "#ff0000",
+            "exif": None,
+        },
         "createdAt": row.created_at.isoformat(),
         "updatedAt": file["createdAt"],
     }
@@ -188,6 +195,43 @@ def test_an_avatar_is_measured_as_it_is_kept(api, storage_root):
         hashlib.md5(kept).hexdigest(),
         hashlib.sha256(kept).hexdigest(),
     )
+
+
+CAMERA = {"takenAt": "2024-05-01T12:30:45+02:00", "camera": "Canon EOS R5", "lens": "RF 24-105"}
+
+
+def camera_exif() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110], exif[0x013B] = "Canon", "Canon EOS R5", "PRIVATE"
+    exif.get_ifd(0x8825)[29] = "PRIVATE"
+    details = exif.get_ifd(0x8769)
+    details[0x9003], details[0x9011] = "2024:05:01 12:30:45", "+02:00"
+    details[0xA434], details[0xA431] = "RF 24-105", "PRIVATE"
+    return exif
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_an_image_says_when_and_with_what_it_was_taken_and_no_more(api, format_):
+    file = api.upload(picture(format_, exif=camera_exif()), profile="image")
+
+    assert file["image"]["exif"] == CAMERA
+    row = File.objects.filter(pk=File.objects.get().pk).values().get()
+    assert "PRIVATE" not in str(row)
+
+
+def test_what_an_image_does_not_say_is_null(api):
+    exif = Image.Exif()
+    exif[0x0110] = "EOS R5"
+    file = api.upload(picture("JPEG", exif=exif), profile="image")
+
+    assert file["image"]["exif"] == {"takenAt": None, "camera": "EOS R5", "lens": None}
+
+
+def test_nothing_is_known_of_an_avatar_but_its_pixels(api, storage_root):
+    file = api.upload(picture("JPEG", exif=camera_exif()), profile="avatar")
+
+    assert file["image"]["exif"] is None
+    assert b"Canon" not in (storage_root / File.objects.get().key).read_bytes()
 
 
 @pytest.mark.parametrize("content_type", DECODERS)
