@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from files import profiles, sandbox
+from files import profiles, sandbox_wire
 from files.errors import UnknownProfile
 from files.profiles import InvalidProfiles, Profiles, UploadProfile
 
@@ -302,7 +302,7 @@ def test_what_is_stripped_has_to_fit_into_memory():
 
 
 def test_what_was_stripped_comes_back_from_where_it_is_done():
-    assert profiles.MAX_STRIPPED_SIZE <= sandbox.MAX_BYTES
+    assert profiles.MAX_STRIPPED_SIZE <= sandbox_wire.MAX_BYTES
 
 
 def test_broken_toml_is_named_with_its_place():

@@ -23,9 +23,10 @@ import orjson
 import pytest
 from PIL import AvifImagePlugin, Image
 
-from files import images, sandbox
+from files import fence, images, sandbox, sandbox_wire
 from files.errors import FileError, ImageTooLarge, InvalidImage, StorageUnavailable
-from files.sandbox import Sandbox, SandboxError
+from files.sandbox import Sandbox
+from files.sandbox_wire import SandboxError
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF")
 MANY_PIXELS = 50_000_000
@@ -35,7 +36,7 @@ ENDS_WITHIN = 10  # seconds
 HERE = "tests.test_sandbox"
 EMPTY = b""
 
-needs_landlock = pytest.mark.skipif(not sandbox.landlock_version(), reason="the kernel has no Landlock")
+needs_landlock = pytest.mark.skipif(not fence.landlock_version(), reason="the kernel has no Landlock")
 
 
 # --- what is called in workers ---------------------------------------------------------------------
@@ -505,7 +506,7 @@ def test_an_answer_is_believed_only_in_the_form_of_one(raw: bytes) -> None:
         with theirs:
             theirs.sendall(raw)
         with pytest.raises((ValueError, EOFError)):
-            sandbox._answer(ours, Point | None, time.monotonic() + ENDS_WITHIN)
+            sandbox_wire.answer(ours, Point | None, time.monotonic() + ENDS_WITHIN)
 
 
 def test_an_answer_that_only_drips_is_not_waited_for() -> None:
@@ -513,7 +514,7 @@ def test_an_answer_that_only_drips_is_not_waited_for() -> None:
     with ours, theirs:
         theirs.sendall(framed(["value", POINT, []]))
         with pytest.raises(TimeoutError):
-            sandbox._answer(ours, Point | None, time.monotonic())
+            sandbox_wire.answer(ours, Point | None, time.monotonic())
 
 
 def test_a_worker_that_was_taken_over_can_answer_but_not_choose_the_type(pools) -> None:
@@ -695,7 +696,7 @@ def test_a_worker_makes_no_files(shared: Sandbox, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(sandbox.landlock_version() < 4, reason="the kernel's Landlock has no rules for TCP")
+@pytest.mark.skipif(fence.landlock_version() < 4, reason="the kernel's Landlock has no rules for TCP")
 def test_a_worker_connects_to_nothing(shared: Sandbox) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
@@ -704,7 +705,7 @@ def test_a_worker_connects_to_nothing(shared: Sandbox) -> None:
         shared.run(connects, nothing(), server.getsockname()[1])
 
 
-@pytest.mark.skipif(sandbox.landlock_version() < 6, reason="the kernel's Landlock has no rules for signals")
+@pytest.mark.skipif(fence.landlock_version() < 6, reason="the kernel's Landlock has no rules for signals")
 def test_a_worker_signals_nobody(shared: Sandbox, services) -> None:
     service = services("sys.stdin.read()\n")
     with pytest.raises(SandboxError, match="PermissionError"):
