@@ -102,6 +102,7 @@ def _shut_in(memory: int) -> None:
         with suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("1000")  # rather this one than the service
         fence.forbid_files(*(Path(str(module.__file__)).parent for module in (os, Image, fence)))
+        fence.forbid_sockets_and_processes()
 
 
 def _address_space() -> int:

@@ -1,10 +1,13 @@
 """Decoding in workers: what comes back is what the function says, and nothing that a worker does spoils more
 than its own call."""
 
+import ctypes
+import errno
 import io
 import itertools
 import os
 import pickle
+import platform
 import resource
 import signal
 import socket
@@ -36,6 +39,10 @@ ENDS_WITHIN = 10  # seconds
 HERE = "tests.test_sandbox"
 EMPTY = b""
 
+needs_seccomp = pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() not in {"x86_64", "aarch64"},
+    reason="the filter of system calls is for Linux on these processors",
+)
 needs_landlock = pytest.mark.skipif(not fence.landlock_version(), reason="the kernel has no Landlock")
 
 
@@ -174,6 +181,36 @@ def connects(file: IO[bytes], port: int) -> None:
 
 def signals(file: IO[bytes], pid: int) -> None:
     os.kill(pid, signal.SIGTERM)
+
+
+def signals_its_thread(file: IO[bytes]) -> None:
+    signal.pthread_kill(threading.get_ident(), 0)
+    os.kill(os.getpid(), 0)
+
+
+def forks(file: IO[bytes]) -> None:
+    if os.fork() == 0:
+        time.sleep(60)
+
+
+def starts(file: IO[bytes]) -> None:
+    subprocess.run([sys.executable, "-c", ""], check=True)
+
+
+def makes_a_socket(file: IO[bytes], family: int, kind: int) -> None:
+    socket.socket(family, kind).close()
+
+
+def calls(file: IO[bytes], number: int) -> int:
+    """A system call without arguments; the number of its error."""
+    library = ctypes.CDLL(None, use_errno=True)
+    assert library.syscall(ctypes.c_long(number), *[ctypes.c_long(0)] * 6) == -1
+    return ctypes.get_errno()
+
+
+def counts_in_threads(file: IO[bytes]) -> int:
+    with ThreadPoolExecutor(4) as threads:
+        return sum(threads.map(len, ["ab"] * 8))
 
 
 def imports_late(file: IO[bytes]) -> str:
@@ -362,6 +399,21 @@ def test_threads_get_their_own_answers(pools) -> None:
     assert found == sizes
     assert len(pids) <= 2
     assert os.getpid() not in pids
+
+
+def test_calls_that_find_all_workers_stuck_are_to_be_tried_again(pools) -> None:
+    pool = pools(workers=2, seconds=2, patience=0.1)
+    with ThreadPoolExecutor(4) as threads:
+        stuck = [threads.submit(pool.run, hangs_outside_python, nothing()) for _ in range(2)]
+        while len(pool._all) < 2 or pool._idle:
+            time.sleep(0.01)
+        others = [threads.submit(pool.run, own_pid, nothing()) for _ in range(2)]
+        refused = [other.exception() for other in others]
+        assert [type(each) for each in refused] == [StorageUnavailable] * 2
+        assert all(each.retryable and each.retry_after > 0 for each in refused)  # type: ignore[union-attr]
+        assert [type(each.exception()) for each in stuck] == [InvalidImage] * 2
+    assert len({pool.run(own_pid, nothing()) for _ in range(2)}) == 1
+    assert len(pool._all) == 1
 
 
 def test_a_call_that_finds_no_free_worker_in_time_is_to_be_tried_again(pools) -> None:
@@ -696,7 +748,50 @@ def test_a_worker_makes_no_files(shared: Sandbox, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(fence.landlock_version() < 4, reason="the kernel's Landlock has no rules for TCP")
+@needs_seccomp
+@pytest.mark.parametrize(
+    "family, kind",
+    [
+        (socket.AF_INET, socket.SOCK_STREAM),
+        (socket.AF_INET, socket.SOCK_DGRAM),
+        (socket.AF_INET6, socket.SOCK_DGRAM),
+        (socket.AF_UNIX, socket.SOCK_STREAM),
+    ],
+)
+def test_a_worker_makes_no_socket_of_any_kind(family: int, kind: int, shared: Sandbox) -> None:
+    with pytest.raises(SandboxError, match="PermissionError"):
+        shared.run(makes_a_socket, nothing(), family, kind)
+
+
+@needs_seccomp
+@pytest.mark.parametrize("function", [forks, starts], ids=lambda each: each.__name__)
+def test_a_worker_starts_no_process(function: Callable[[IO[bytes]], None], shared: Sandbox) -> None:
+    """One that it had started would be bound by no deadline, and have so much memory again."""
+    with pytest.raises(SandboxError, match="PermissionError"):
+        shared.run(function, nothing())
+
+
+@needs_seccomp
+def test_a_worker_has_its_threads_and_may_signal_itself(shared: Sandbox) -> None:
+    assert shared.run(counts_in_threads, nothing()) == 16
+    shared.run(signals_its_thread, nothing())
+
+
+@needs_seccomp
+@pytest.mark.parametrize(
+    "number, expected",
+    [
+        pytest.param(425, errno.EPERM, id="io_uring_setup"),
+        pytest.param(434, errno.EPERM, id="pidfd_open"),
+        pytest.param(435, errno.ENOSYS, id="clone3"),
+        pytest.param(0x40000000 + 39, errno.EPERM, id="getpid of x32"),
+    ],
+)
+def test_a_worker_finds_no_way_round_the_filter(number: int, expected: int, shared: Sandbox) -> None:
+    assert shared.run(calls, nothing(), number) == expected
+
+
+@needs_seccomp
 def test_a_worker_connects_to_nothing(shared: Sandbox) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
@@ -705,7 +800,7 @@ def test_a_worker_connects_to_nothing(shared: Sandbox) -> None:
         shared.run(connects, nothing(), server.getsockname()[1])
 
 
-@pytest.mark.skipif(fence.landlock_version() < 6, reason="the kernel's Landlock has no rules for signals")
+@needs_seccomp
 def test_a_worker_signals_nobody(shared: Sandbox, services) -> None:
     service = services("sys.stdin.read()\n")
     with pytest.raises(SandboxError, match="PermissionError"):
