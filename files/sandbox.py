@@ -31,6 +31,10 @@ from files.sandbox_wire import LENGTH, SandboxError, answer, hints_of
 logger = logging.getLogger(__name__)
 
 _MIB = 1024 * 1024
+# What a request waits for at the most, so that it is answered within 10 s.
+_DECODES_WITHIN = 8.0  # seconds; the slowest image of 50 megapixels takes about half of it
+# With the 30 MiB that a worker begins with, less than 1 GiB; an image of 50 megapixels takes up to 770 MiB.
+_MEMORY = 960 * _MIB
 _STARTS_WITHIN = 30.0  # seconds; a fifth of one is usual
 _MAX_CALLS = 500  # decoders leak, so a worker is replaced after so many calls
 _MAX_RESIDENT = 256 * _MIB  # or when so much of it stays in memory after a call; it begins with 30 MiB
@@ -53,8 +57,8 @@ class Sandbox:
         *modules: str,
         workers: int = os.cpu_count() or 1,
         patience: float = 20.0,
-        seconds: float = 10.0,
-        memory: int = 1024 * _MIB,
+        seconds: float = _DECODES_WITHIN,
+        memory: int = _MEMORY,
     ) -> None:
         self._modules = modules
         self._workers = workers
