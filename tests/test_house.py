@@ -364,3 +364,23 @@ def test_the_lock_of_the_node_packages_has_hashes_and_names_no_host() -> None:
     assert packages
     assert [name for name, each in packages.items() if "resolved" in each] == []
     assert [name for name, each in packages.items() if "integrity" not in each] == []
+
+
+# --- documents -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "SECURITY.md"])
+def test_a_test_that_a_document_names_is_there(name: str) -> None:
+    missing, named = [], 0
+    for line in lines_of(name):
+        code = ""
+        for quoted in re.findall(r"`([^`]+)`", line):
+            if re.fullmatch(r"(e2e/)?test_\w+\.py", quoted):
+                file = ROOT / "tests" / quoted
+                code = file.read_text() if file.exists() else ""
+                missing += [] if code else [quoted]
+            elif re.fullmatch(r"test_\w+", quoted):
+                named += 1
+                missing += [] if f"def {quoted}(" in code else [quoted]
+    assert named > 20
+    assert missing == []
