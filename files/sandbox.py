@@ -2,8 +2,8 @@
 
 Bytes of strangers may hang, bloat, crash or take over what decodes them. So `run` calls a function of
 `files.images` or `files.metadata` in a worker (`files.sandbox_worker`), kills the worker when its time is up,
-and believes nothing that comes back (`files.sandbox_wire`). multiprocessing, concurrent.futures, loky and pebble unpickle
-what a worker sends.
+and believes nothing that comes back (`files.sandbox_wire`). multiprocessing, concurrent.futures, loky and
+pebble unpickle what a worker sends.
 """
 
 import atexit
