@@ -210,7 +210,7 @@ def _plan(fields: QueryDict) -> Plan:
     places = plan.slots(file_map if isinstance(file_map, dict) else {})
     operations = _placed(decode(_only(fields, "operations")), file_map, places)
     _check_operations(operations)
-    wanted = plan.profiles(operations, default=DEFAULT_PROFILE, max_tokens=limits.LIMITS.tokens)
+    wanted = plan.profiles(operations, default=DEFAULT_PROFILE)
     if wanted is None:
         return Plan({}, largest, frozenset(places))
     sizes = {

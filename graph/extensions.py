@@ -17,7 +17,7 @@ from strawberry.extensions import MaskErrors, SchemaExtension
 
 from files.errors import RETRY_AFTER, FileError
 from files.outages import is_outage
-from graph import limits, rate_limit
+from graph import documents, limits, rate_limit
 from graph.context import Context
 from graph.errors import as_graphql_error
 
@@ -58,19 +58,29 @@ class MaskUnforeseen(MaskErrors):
 
 
 class Guard(SchemaExtension):
-    """What is refused of a document before it is validated, and so before it can cost much."""
+    """What is refused of a document before it is validated, and so before it can cost much. What was found
+    valid once is not validated again."""
 
-    def on_operation(self) -> Iterator[None]:
-        self.execution_context.parse_options["max_tokens"] = limits.LIMITS.tokens
+    _document: documents.Document
+
+    def on_parse(self) -> Iterator[None]:
+        context = self.execution_context
+        if context.query:  # Strawberry refuses requests without
+            self._document = documents.read(context.query)
+            context.graphql_document = self._document.node
         yield
 
     def on_validate(self) -> Iterator[None]:
         context = self.execution_context
         if not settings.INTROSPECTION:
             context.validation_rules = (*context.validation_rules, NoSchemaIntrospectionCustomRule)
-        if context.graphql_document is not None:
-            context.pre_execution_errors = self._refusals(context.graphql_document) or None
+        rules = tuple(context.validation_rules)
+        context.pre_execution_errors = self._refusals(self._document.node) or None
+        if context.pre_execution_errors is None and rules in self._document.valid_by:
+            context.pre_execution_errors = []  # for Strawberry: validated, and nothing found
         yield
+        if context.pre_execution_errors == []:
+            self._document.valid_by.add(rules)
 
     def _refusals(self, document: DocumentNode) -> list[GraphQLError]:
         # Not `operation_name`: where the client says none, that is the first one's.

@@ -10,7 +10,8 @@ from django.db.models import Q
 from strawberry import UNSET
 
 from accounts.models import User
-from files.models import FileKind, FileQuerySet, Visibility
+from files.models import FileQuerySet
+from graph.enums import FileKind, Visibility
 from graph.errors import BadUserInput, Forbidden
 from graph.ids import user_id
 from graph.scalars import BigInt

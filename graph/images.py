@@ -7,16 +7,12 @@ from strawberry import UNSET
 
 from files import models, renditions, signing
 from files.errors import InvalidRendition
-from files.geometry import Fit, FocalPoint, Size
+from files.geometry import FocalPoint, Size
 from files.profiles import UploadProfile
-from files.variations import LADDER, Format, Variation
+from files.variations import LADDER, Variation
 from graph.context import Info
+from graph.enums import Fit, Format
 from graph.errors import BadUserInput
-
-strawberry.enum(Fit, description="What happens where the shape asked for is not the image's.")
-strawberry.enum(
-    Format, name="ImageFormat", description="AUTO: the best that the client accepts, when it fetches."
-)
 
 MAX_WIDTHS = len(LADDER)
 

@@ -11,11 +11,11 @@ from files import errors as domain
 from files import services
 from files.geometry import FocalPoint
 from files.models import File as FileRow
-from files.models import Visibility
 from files.profiles import DEFAULT_PROFILE
 from files.services import Deleted, Description
 from graph import errors
 from graph.context import Info, writer
+from graph.enums import Visibility
 from graph.errors import (
     BadUserInput,
     EmptyFile,

@@ -12,9 +12,10 @@ from graphql import (
     GraphQLError,
     OperationDefinitionNode,
     SelectionSetNode,
-    parse,
     value_from_ast_untyped,
 )
+
+from graph import documents
 
 _FIELDS = {"uploadFile": "file", "uploadFiles": "files"}
 
@@ -31,7 +32,7 @@ def slots(names: Mapping[str, Any]) -> dict[str, _Slot]:
     return {name: _Slot(name) for name in names}
 
 
-def profiles(operations: object, *, default: str, max_tokens: int) -> dict[str, set[str]] | None:
+def profiles(operations: object, *, default: str) -> dict[str, set[str]] | None:
     """The names of the profiles that each file is uploaded by; `slots` stand in the places of the files.
 
     None where that cannot be told: in a batch, or in a document that will not run.
@@ -40,7 +41,7 @@ def profiles(operations: object, *, default: str, max_tokens: int) -> dict[str, 
         return None
     variables = operations.get("variables")
     try:
-        document = parse(operations["query"], no_location=True, max_tokens=max_tokens)
+        document = documents.read(operations["query"]).node
     except GraphQLError:
         return None
     fragments = {

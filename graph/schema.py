@@ -7,6 +7,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from graph import errors
+from graph.completion import PlanningExecutor
 from graph.extensions import Guard, MaskUnforeseen
 from graph.mutations import Mutation
 from graph.queries import Query
@@ -34,5 +35,6 @@ schema = CofferSchema(
         batching_config={"max_operations": settings.MAX_BATCH} if settings.MAX_BATCH else None,
     ),
     extensions=[MaskUnforeseen, Guard],
+    execution_context_class=PlanningExecutor,
     exception_handlers=errors.HANDLERS,
 )

@@ -13,15 +13,12 @@ from strawberry.scalars import JSON
 
 from accounts import models as accounts
 from files import models, signing, storage
-from files.models import FileKind, Visibility
 from files.profiles import UploadProfile as Profile
 from graph.context import Info
+from graph.enums import FileKind, Visibility
 from graph.errors import BadUserInput
 from graph.images import Image, PresetRule
 from graph.scalars import BigInt
-
-strawberry.enum(FileKind, description="What sort of file the bytes are, by their content type.")
-strawberry.enum(Visibility, description="Who may see a file: its owner and staff, or anyone.")
 
 MAX_URL_LIFETIME = 7 * 24 * 3600  # seconds; the longest that S3 signs for, so that all storages agree
 

@@ -18,7 +18,7 @@ def planned(query: str, variables: Any, **places: str) -> dict[str, set[str]] | 
     file_map = {name: [f"variables.{path}" for path in paths.split()] for name, paths in places.items()}
     if file_map:
         multipart.place(operations, file_map, plan.slots(file_map))
-    return plan.profiles(operations, default="default", max_tokens=2_000)
+    return plan.profiles(operations, default="default")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_file_in_variables_that_nothing_uses_is_for_no_profile():
     ids=lambda operations: str(operations)[:30],
 )
 def test_of_what_will_not_run_nothing_is_known(operations):
-    assert plan.profiles(operations, default="default", max_tokens=2_000) is None
+    assert plan.profiles(operations, default="default") is None
 
 
 @pytest.mark.parametrize("variables", [None, [], "x", 1, {"f": "x"}, {"input": None}])
@@ -242,7 +242,7 @@ _documents = st.builds(
 @example("mutation ($f: Upload!) { uploadFile(input: {file: $f, metadata: 1e99999}) { id } }", {})
 @example("mutation ($f: Upload!) { uploadFile(input: {file: $f, profile: $f}) { id } }", {"f": [1]})
 def test_whatever_comes_it_is_read_or_not_known(query, variables):
-    found = plan.profiles({"query": query, "variables": variables}, default="default", max_tokens=2_000)
+    found = plan.profiles({"query": query, "variables": variables}, default="default")
     assert found is None or set(found) <= {"a"}
     for names in (found or {}).values():
         assert names

@@ -320,3 +320,16 @@ def test_usage_costs_two_queries(api, alice, django_assert_num_queries):
     api.run("{ viewer { id } }")
     with django_assert_num_queries(2):
         assert len(api.run(USAGE)["storageUsage"]["byKind"]) == len(FileKind)
+
+
+def test_owners_are_joined_only_where_they_are_asked_for(api: Api, alice: User) -> None:
+    record(alice)
+    page = "{ files { edges { node { %s } } } }"
+    api.run(page % "name")  # the first use of a token is noted
+    with CaptureQueriesContext(connection) as without:
+        api.run(page % "name")
+    with CaptureQueriesContext(connection) as with_owner:
+        api.run(page % "...P" + " fragment P on File { ... on File { owner { username } } }")
+    assert "JOIN" not in without[-1]["sql"]
+    assert "JOIN" in with_owner[-1]["sql"]
+    assert len(without) == len(with_owner)

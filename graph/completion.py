@@ -1,0 +1,194 @@
+"""Objects whose fields are plain attributes, answered by a plan instead of field by field; never otherwise
+than graphql-core would.
+
+graphql-core asks a dozen questions about each field of each object: for fifty files of twelve fields that is
+most of what a page costs, and the answers are the same for every file. A plan asks them once for each
+selection. Whatever it does not foresee, a null where there may be none, a value that a scalar refuses, it
+leaves to graphql-core, which then says what is wrong.
+"""
+
+import base64
+from collections.abc import Awaitable, Callable
+from operator import attrgetter
+from typing import Any, override
+
+from graphql import (
+    GraphQLLeafType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    Undefined,
+)
+from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet
+from graphql.pyutils import Path
+from strawberry import relay
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types.field import StrawberryField
+from strawberry_django.fields.field import StrawberryDjangoField
+
+type _Read = Callable[[Any], Any]
+type _Complete = Callable[[Any], Any]
+# The name in the answer, the field as graphql-core takes it, and its plan if it has one.
+type _Planned = tuple[str, FieldDetailsList, _Complete | None]
+
+
+class _Unforeseen(Exception):
+    """The plan does not know how to complete this value; graphql-core does."""
+
+
+class PlanningExecutor(StrawberryGraphQLCoreExecutionContext):
+    """Executes as graphql-core does, plain fields by plans."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # By the identity of the field set, which is kept here so that no other can take its place.
+        self._planned: dict[int, tuple[GroupedFieldSet, list[_Planned]]] = {}
+
+    @override
+    def execute_fields(
+        self,
+        parent_type: GraphQLObjectType,
+        source_value: Any,
+        path: Path | None,
+        grouped_field_set: GroupedFieldSet,
+        position_context: Any,
+    ) -> Awaitable[dict[str, Any]] | dict[str, Any]:
+        results: dict[str, Any] = {}
+        left: GroupedFieldSet = {}
+        for name, details, complete in self._plan(parent_type, grouped_field_set):
+            if complete is not None:
+                try:
+                    results[name] = complete(source_value)
+                    continue
+                except Exception:  # noqa: S110  graphql-core meets it again, and reports it
+                    pass
+            results[name] = None  # keeps its place in the order
+            left[name] = details
+        if not left:
+            return results
+        others = super().execute_fields(parent_type, source_value, path, left, position_context)
+        if isinstance(others, dict):
+            return results | others
+        return _merged(results, others)
+
+    def _plan(self, parent_type: GraphQLObjectType, field_set: GroupedFieldSet) -> list[_Planned]:
+        known = self._planned.get(id(field_set))
+        if known is None:
+            planned = [
+                (name, details, self._field(parent_type, details)) for name, details in field_set.items()
+            ]
+            self._planned[id(field_set)] = known = field_set, planned
+        return known[1]
+
+    def _field(self, parent_type: GraphQLObjectType, details: FieldDetailsList) -> _Complete | None:
+        """The plan for one field of that type; None if it is not plain."""
+        name = details[0].node.name.value
+        if name == "__typename":
+            return lambda _: parent_type.name
+        field = parent_type.fields.get(name)
+        if field is None or field.args or (self.middleware_manager and self.middleware_manager.middlewares):
+            return None
+        read = _reader(parent_type, field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF))
+        complete = self._value(field.type, details) if read is not None else None
+        if read is None or complete is None:
+            return None
+        return lambda source: complete(read(source))
+
+    def _value(self, type_: GraphQLOutputType, details: FieldDetailsList) -> _Complete | None:
+        if isinstance(type_, GraphQLNonNull):
+            return _required(self._nullable(type_.of_type, details))
+        return _optional(self._nullable(type_, details))
+
+    def _nullable(self, type_: GraphQLOutputType, details: FieldDetailsList) -> _Complete | None:
+        """Of a value that is not None."""
+        if isinstance(type_, GraphQLLeafType):
+            return _leaf(type_)
+        if isinstance(type_, GraphQLList):
+            return _list(self._value(type_.of_type, details))
+        if isinstance(type_, GraphQLObjectType):
+            return self._object(type_, details)
+        return None
+
+    def _object(self, type_: GraphQLObjectType, details: FieldDetailsList) -> _Complete | None:
+        field_set, new_defer_usages, _ = self.collect_subfields(type_, details)
+        fields = [(name, self._field(type_, each)) for name, each in field_set.items()]
+        if new_defer_usages or any(complete is None for _, complete in fields):
+            return None
+        is_type_of = type_.is_type_of
+
+        def complete_object(source: Any) -> dict[str, Any]:
+            if is_type_of is not None and is_type_of(source, None) is not True:  # type: ignore[arg-type]
+                raise _Unforeseen
+            return {name: complete(source) for name, complete in fields}  # type: ignore[misc]
+
+        return complete_object
+
+
+def _reader(parent_type: GraphQLObjectType, field: object) -> _Read | None:
+    """What the field's resolver does with the object, if that is no more than reading an attribute."""
+    if not isinstance(field, StrawberryField) or field.permission_classes:
+        return None
+    if field.base_resolver is not None:
+        resolver = getattr(field.base_resolver.wrapped_func, "__func__", None)
+        return _global_id(parent_type.name) if resolver is _NODE_ID else None
+    if isinstance(field, StrawberryDjangoField):
+        return attrgetter(field.django_name or field.python_name)
+    return attrgetter(field.python_name) if field.is_basic_field else None
+
+
+_NODE_ID = relay.Node._id.__func__
+
+
+def _global_id(type_name: str) -> _Read:
+    def read(source: Any) -> str:
+        return base64.b64encode(f"{type_name}:{source.pk}".encode()).decode()
+
+    return read
+
+
+def _leaf(type_: GraphQLLeafType) -> _Complete:
+    coerce = type_.coerce_output_value
+
+    def complete(value: Any) -> Any:
+        coerced = coerce(value)
+        if coerced is None or coerced is Undefined:
+            raise _Unforeseen
+        return coerced
+
+    return complete
+
+
+def _list(complete: _Complete | None) -> _Complete | None:
+    if complete is None:
+        return None
+
+    def complete_list(values: Any) -> list[Any]:
+        if not isinstance(values, list):
+            raise _Unforeseen
+        return [complete(value) for value in values]
+
+    return complete_list
+
+
+def _required(complete: _Complete | None) -> _Complete | None:
+    if complete is None:
+        return None
+
+    def complete_required(value: Any) -> Any:
+        if value is None:
+            raise _Unforeseen
+        return complete(value)
+
+    return complete_required
+
+
+def _optional(complete: _Complete | None) -> _Complete | None:
+    if complete is None:
+        return None
+    return lambda value: None if value is None else complete(value)
+
+
+async def _merged(results: dict[str, Any], others: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    return results | await others

@@ -1,0 +1,33 @@
+"""Documents, parsed and validated once: clients send the same few texts over and over."""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from graphql import ASTValidationRule, DocumentNode, parse
+
+from graph.limits import LIMITS
+
+# A document takes about 600 bytes a token, so 1.2 MB at most: 77 MB for all, should somebody send nothing but
+# the largest ones.
+_CACHED = 64
+_CACHED_LENGTH = 8_000  # characters; tokens may be long texts
+
+
+@dataclass(slots=True, eq=False)
+class Document:
+    """`valid_by` has the rules that it was found to keep."""
+
+    node: DocumentNode
+    valid_by: set[tuple[type[ASTValidationRule], ...]] = field(default_factory=set)
+
+
+def read(text: str) -> Document:
+    """Raises GraphQLError where the text is no document, or has too many tokens."""
+    return _cached(text) if len(text) <= _CACHED_LENGTH else _parsed(text)
+
+
+def _parsed(text: str) -> Document:
+    return Document(parse(text, max_tokens=LIMITS.tokens))
+
+
+_cached = lru_cache(maxsize=_CACHED)(_parsed)
