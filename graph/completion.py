@@ -8,11 +8,14 @@ leaves to graphql-core, which then says what is wrong.
 """
 
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from operator import attrgetter
 from typing import Any, override
 
 from graphql import (
+    GraphQLEnumType,
     GraphQLLeafType,
     GraphQLList,
     GraphQLNonNull,
@@ -30,8 +33,23 @@ from strawberry_django.fields.field import StrawberryDjangoField
 
 type _Read = Callable[[Any], Any]
 type _Complete = Callable[[Any], Any]
-# The name in the answer, the field as graphql-core takes it, and its plan if it has one.
-type _Planned = tuple[str, FieldDetailsList, _Complete | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """A field that is read from an attribute. Values of the type `as_is` are in the answer as they are."""
+
+    name: str
+    read: _Read
+    as_is: type | None
+    complete: _Complete
+
+
+# The field's name in the answer, the field as graphql-core takes it, and its plan if it has one.
+type _Planned = tuple[str, FieldDetailsList, _Plain | None]
+
+# Of these scalars graphql-core makes what it was given, if it was given one of this type.
+_AS_IS: Mapping[str, type] = {"String": str, "ID": str, "Boolean": bool, "BigInt": int}
 
 
 class _Unforeseen(Exception):
@@ -57,10 +75,10 @@ class PlanningExecutor(StrawberryGraphQLCoreExecutionContext):
     ) -> Awaitable[dict[str, Any]] | dict[str, Any]:
         results: dict[str, Any] = {}
         left: GroupedFieldSet = {}
-        for name, details, complete in self._plan(parent_type, grouped_field_set):
-            if complete is not None:
+        for name, details, plain in self._plan(parent_type, grouped_field_set):
+            if plain is not None:
                 try:
-                    results[name] = complete(source_value)
+                    results[name] = plain.complete(plain.read(source_value))
                     continue
                 except Exception:  # noqa: S110  graphql-core meets it again, and reports it
                     pass
@@ -77,16 +95,17 @@ class PlanningExecutor(StrawberryGraphQLCoreExecutionContext):
         known = self._planned.get(id(field_set))
         if known is None:
             planned = [
-                (name, details, self._field(parent_type, details)) for name, details in field_set.items()
+                (name, details, self._field(parent_type, name, details))
+                for name, details in field_set.items()
             ]
             self._planned[id(field_set)] = known = field_set, planned
         return known[1]
 
-    def _field(self, parent_type: GraphQLObjectType, details: FieldDetailsList) -> _Complete | None:
+    def _field(self, parent_type: GraphQLObjectType, alias: str, details: FieldDetailsList) -> _Plain | None:
         """The plan for one field of that type; None if it is not plain."""
         name = details[0].node.name.value
         if name == "__typename":
-            return lambda _: parent_type.name
+            return _Plain(alias, lambda _: parent_type.name, str, lambda value: value)
         field = parent_type.fields.get(name)
         if field is None or field.args or (self.middleware_manager and self.middleware_manager.middlewares):
             return None
@@ -94,7 +113,7 @@ class PlanningExecutor(StrawberryGraphQLCoreExecutionContext):
         complete = self._value(field.type, details) if read is not None else None
         if read is None or complete is None:
             return None
-        return lambda source: complete(read(source))
+        return _Plain(alias, read, _AS_IS.get(str(field.type).rstrip("!")), complete)
 
     def _value(self, type_: GraphQLOutputType, details: FieldDetailsList) -> _Complete | None:
         if isinstance(type_, GraphQLNonNull):
@@ -113,15 +132,20 @@ class PlanningExecutor(StrawberryGraphQLCoreExecutionContext):
 
     def _object(self, type_: GraphQLObjectType, details: FieldDetailsList) -> _Complete | None:
         field_set, new_defer_usages, _ = self.collect_subfields(type_, details)
-        fields = [(name, self._field(type_, each)) for name, each in field_set.items()]
-        if new_defer_usages or any(complete is None for _, complete in fields):
+        planned = [self._field(type_, name, each) for name, each in field_set.items()]
+        fields = [(each.name, each.read, each.as_is, each.complete) for each in planned if each is not None]
+        if new_defer_usages or len(fields) < len(planned):
             return None
         is_type_of = type_.is_type_of
 
         def complete_object(source: Any) -> dict[str, Any]:
             if is_type_of is not None and is_type_of(source, None) is not True:  # type: ignore[arg-type]
                 raise _Unforeseen
-            return {name: complete(source) for name, complete in fields}  # type: ignore[misc]
+            answer: dict[str, Any] = {}
+            for name, read, as_is, complete in fields:
+                value = read(source)
+                answer[name] = value if type(value) is as_is else complete(value)
+            return answer
 
         return complete_object
 
@@ -150,6 +174,8 @@ def _global_id(type_name: str) -> _Read:
 
 def _leaf(type_: GraphQLLeafType) -> _Complete:
     coerce = type_.coerce_output_value
+    if isinstance(type_, GraphQLEnumType):
+        coerce = cache(coerce)
 
     def complete(value: Any) -> Any:
         coerced = coerce(value)

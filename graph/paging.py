@@ -53,15 +53,8 @@ class Position:
     id: UUID
 
     @classmethod
-    def of(cls, field: FileOrderField, file: models.File) -> Self:
-        return cls(field, getattr(file, field.value), file.pk)
-
-    def encode(self) -> str:
-        return base64.urlsafe_b64encode(orjson.dumps([self.field.value, self.value, self.id])).decode()
-
-    @classmethod
     def decode(cls, cursor: str, field: FileOrderField) -> Self:
-        """Raises BadUserInput unless the cursor was made by `encode` for the same field."""
+        """Raises BadUserInput unless the cursor was made by `_cursor` for the same field."""
         try:
             name, value, file_id = orjson.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
             if name != field.value:
@@ -71,6 +64,12 @@ class Position:
             raise BadUserInput(
                 "The cursor is not one of this list in this order; begin without it."
             ) from None
+
+
+def _cursor(field: FileOrderField, file: models.File) -> str:
+    """Where the file stands in that order."""
+    column = field.value
+    return base64.urlsafe_b64encode(orjson.dumps([column, getattr(file, column), file.id])).decode("ascii")
 
 
 def _text(value: object) -> str:
@@ -125,7 +124,7 @@ def paginate(
     page = page[:limit]
     if backwards:
         page.reverse()
-    edges = [FileEdge(cursor=Position.of(order.field, file).encode(), node=file) for file in page]  # type: ignore[arg-type]
+    edges = [FileEdge(cursor=_cursor(order.field, file), node=file) for file in page]  # type: ignore[arg-type]
     return FileConnection(
         edges=edges,
         page_info=relay.PageInfo(
