@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+# No side of what is made is longer, in pixels: that of a 4K screen. Some encoders end at 16383.
+MAX_SIDE = 3840
+
 
 class Fit(StrEnum):
     """What happens where the shape asked for is not the image's."""
@@ -61,11 +64,11 @@ def plan(
     """How `source` becomes `width` x `height`; of these one may be None, for "in proportion".
 
     Without `enlarge` no pixel is made bigger: the box shrinks in its proportion until none is. No side of a
-    result is ever below one pixel.
+    result is ever below one pixel, and none that was not given is above MAX_SIDE.
     """
     whole = Box(0, 0, source.width, source.height)
     if width is None or height is None:
-        scaled = _inside(source, width, height, enlarge)
+        scaled = _inside(source, width or MAX_SIDE, height or MAX_SIDE, enlarge)
         return Plan(whole, scaled, scaled)
     if fit is Fit.INSIDE:
         scaled = _inside(source, width, height, enlarge)
@@ -80,13 +83,8 @@ def plan(
     return _cover(source, width, height, focal, enlarge)
 
 
-def _inside(source: Size, width: int | None, height: int | None, enlarge: bool) -> Size:
-    scales = [
-        wanted / given
-        for wanted, given in ((width, source.width), (height, source.height))
-        if wanted is not None
-    ]
-    scale = min(scales, default=1.0)
+def _inside(source: Size, width: int, height: int, enlarge: bool) -> Size:
+    scale = min(width / source.width, height / source.height)
     if not enlarge:
         scale = min(scale, 1.0)
     return Size(_side(source.width * scale), _side(source.height * scale))

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from files.errors import UnknownProfile
-from files.geometry import Fit
-from files.variations import MAX_SIDE, Format, Variation
+from files.geometry import MAX_SIDE, Fit
+from files.variations import Format, Variation
 
 ANY_TYPE = "*/*"
 DEFAULT_PROFILE = "default"  # of uploads that name none

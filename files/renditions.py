@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from tempfile import SpooledTemporaryFile
@@ -19,23 +19,30 @@ from django.core.files.base import ContentFile
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from files import images, sandbox, storage
+from files import rendering, sandbox, storage
 from files.errors import FileError, InvalidRendition, StorageUnavailable
 from files.models import File, Rendition
+from files.rendering import Rendered
 from files.variations import Format, Variation
 
 logger = logging.getLogger(__name__)
 
 MAX_FOR_FILE = 200  # the ladder in three formats, and room for crops; beyond that somebody is playing
 _CLAIM_HOLDS = timedelta(seconds=60)  # after which who made it is taken for dead
-_WAIT = 20.0  # seconds for which a request waits for another one to make the rendition
+# Seconds for which a request waits for another one to make the rendition. Most take a tenth of it, and who
+# waits holds a thread: with all threads waiting for long, nobody else would be answered.
+_WAIT = 5.0
+_BUSY_RETRY_AFTER = 1  # second; by then it is likely to be there
 _POLL = 0.05  # seconds
 _IN_MEMORY = 1024 * 1024  # bytes of an original; a larger one lies in a temporary file while it is decoded
 _REFUSED = re.compile(r"q\s*=\s*0(\.0*)?")
 
 
 def fallback(file: File) -> Format:
-    """What every client takes: JPEG for what was JPEG, and for the rest PNG, which keeps transparency."""
+    """What every client takes: JPEG for what was JPEG, GIF for what moves, and for the rest PNG, which keeps
+    transparency."""
+    if (file.frames or 1) > 1:
+        return Format.GIF
     return Format.JPEG if file.image_format == "JPEG" else Format.PNG
 
 
@@ -71,10 +78,34 @@ def get_or_make(file: File, variation: Variation) -> Rendition:
             return rendition
         claim = _claim(file, variation) if rendition is None else _inherit(file, variation, rendition)
         if claim is not None:
-            return _make(file, variation, claim)
+            _make(file, {claim: variation})
+            return claim
         if time.monotonic() > give_up:
-            raise StorageUnavailable
+            raise StorageUnavailable(retry_after=_BUSY_RETRY_AFTER)
         time.sleep(_POLL)
+
+
+def make_all(file: File, variations: Iterable[Variation]) -> None:
+    """Make of one decode those that nobody has made or is making. Raises as `get_or_make`."""
+    claims: dict[Rendition, Variation] = {}
+    with _given_back(claims):
+        for variation in variations:
+            rendition = Rendition.objects.filter(file=file, variation=str(variation)).first()
+            if rendition is not None and rendition.made_at is not None:
+                continue
+            claim = _claim(file, variation) if rendition is None else _inherit(file, variation, rendition)
+            if claim is not None:
+                claims[claim] = variation
+    if claims:
+        _make(file, claims)
+
+
+def forget(rendition: Rendition) -> None:
+    """Its object is lost: without the row it is made anew by whoever asks next."""
+    logger.warning(
+        "The object %s on %s is lost; its rendition is forgotten.", rendition.key, rendition.storage
+    )
+    Rendition.objects.filter(pk=rendition.pk, key=rendition.key).delete()
 
 
 def _claim(file: File, variation: Variation) -> Rendition | None:
@@ -119,20 +150,30 @@ def _inherit(file: File, variation: Variation, rendition: Rendition) -> Renditio
     return rendition
 
 
-def _make(file: File, variation: Variation, claim: Rendition) -> Rendition:
-    with _given_back(claim), _read(file) as original:
-        rendered = sandbox.run(images.render, original, formats=(file.image_format,), variation=variation)
-        content = ContentFile(rendered.content)
-        content.content_type = rendered.content_type  # type: ignore[attr-defined]
-        storage.save(key=claim.key, content=content, alias=claim.storage)
-        claim.size = len(rendered.content)
-        claim.made_at = timezone.now()
-        ours = Rendition.objects.filter(pk=claim.pk, key=claim.key, made_at=None)
-        if not ours.update(size=claim.size, made_at=claim.made_at):
-            # The file was deleted meanwhile, or we were taken for dead and another one makes it.
-            storage.delete(key=claim.key, alias=claim.storage)
-            raise FileNotFoundError(f"The claim to {claim.key} is gone.")
-    return claim
+def _make(file: File, claims: Mapping[Rendition, Variation]) -> None:
+    """Make and store what is claimed, of one decode."""
+    with _given_back(claims), _read(file) as original:
+        made = sandbox.run(
+            rendering.render_many,
+            original,
+            formats=(file.image_format,),
+            variations=tuple(claims.values()),
+        )
+        for claim, rendered in zip(claims, made, strict=True):
+            _keep(claim, rendered)
+
+
+def _keep(claim: Rendition, rendered: Rendered) -> None:
+    content = ContentFile(rendered.content)
+    content.content_type = rendered.content_type  # type: ignore[attr-defined]
+    storage.save(key=claim.key, content=content, alias=claim.storage)
+    claim.size = len(rendered.content)
+    claim.made_at = timezone.now()
+    ours = Rendition.objects.filter(pk=claim.pk, key=claim.key, made_at=None)
+    if not ours.update(size=claim.size, made_at=claim.made_at):
+        # The file was deleted meanwhile, or we were taken for dead and another one makes it.
+        storage.delete(key=claim.key, alias=claim.storage)
+        raise FileNotFoundError(f"The claim to {claim.key} is gone.")
 
 
 @contextmanager
@@ -151,13 +192,14 @@ def _read(file: File) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _given_back(claim: Rendition) -> Iterator[None]:
-    """If it could not be made, the next one may try at once."""
+def _given_back(claims: Iterable[Rendition]) -> Iterator[None]:
+    """What could not be made, the next one may try at once."""
     try:
         yield
     except BaseException as error:
-        if not isinstance(error, FileError):
-            logger.exception("The rendition %s could not be made.", claim)
-        # Only if it is still ours: one who is slow may have been taken for dead.
-        Rendition.objects.filter(pk=claim.pk, claimed_at=claim.claimed_at, made_at=None).delete()
+        for claim in claims:
+            if not isinstance(error, FileError):
+                logger.exception("The rendition %s could not be made.", claim)
+            # Only if it is still ours: one who is slow may have been taken for dead.
+            Rendition.objects.filter(pk=claim.pk, claimed_at=claim.claimed_at, made_at=None).delete()
         raise

@@ -1,9 +1,9 @@
 """Decoding in processes that can be killed: bound in time and memory, and shut in where the kernel can.
 
 Bytes of strangers may hang, bloat, crash or take over what decodes them. So `run` calls a function of
-`files.images` or `files.metadata` in a worker (`files.sandbox_worker`), kills the worker when its time is up,
-and believes nothing that comes back (`files.sandbox_wire`). multiprocessing, concurrent.futures, loky and
-pebble unpickle what a worker sends.
+`files.images`, `files.rendering` or `files.metadata` in a worker (`files.sandbox_worker`), kills the worker
+when its time is up, and believes nothing that comes back (`files.sandbox_wire`). multiprocessing,
+concurrent.futures, loky and pebble unpickle what a worker sends.
 """
 
 import atexit
@@ -157,7 +157,7 @@ class Sandbox:
         self._all.discard(worker)
 
 
-run = Sandbox("files.images", "files.metadata").run
+run = Sandbox("files.images", "files.metadata", "files.rendering").run
 
 
 class _Worker:

@@ -18,7 +18,17 @@ from django.db.models import Count, Sum
 from django.utils import timezone
 
 from accounts.models import User
-from files import content_types, images, inspection, metadata, profiles, sandbox, storage, tasks, validators
+from files import (
+    content_types,
+    inspection,
+    metadata,
+    profiles,
+    rendering,
+    sandbox,
+    storage,
+    tasks,
+    validators,
+)
 from files.errors import (
     FileError,
     FileNotFound,
@@ -178,7 +188,7 @@ def _remade(received: Received, profile: UploadProfile, facts: Facts) -> Receive
     """What is kept instead: made to fit, which leaves nothing but pixels, or without metadata."""
     with received.open() as file:
         if profile.fit is not None:
-            content = sandbox.run(images.fit, file, formats=profile.decoders, box=profile.fit)
+            content = sandbox.run(rendering.fit, file, formats=profile.decoders, box=profile.fit)
         else:
             content = sandbox.run(metadata.strip, file, format=DECODERS[facts.content_type])
     return Received.of_bytes(content, name=received.name)

@@ -27,6 +27,7 @@ from files.byte_ranges import ByteRange
 from files.errors import RETRY_AFTER, InvalidImage, InvalidRendition, StorageUnavailable
 from files.models import File, Rendition
 from files.outages import DATABASE_ERRORS, is_outage
+from files.variations import Variation
 
 logger = logging.getLogger(__name__)
 
@@ -68,43 +69,52 @@ def download(request: HttpRequest, file_id: UUID, name: str) -> HttpResponseBase
             inline=file.is_image and not grant.download,
         )
 
-    return _guarded(request, served)
+    return _guarded(request, lambda: _respond(request, served()))
 
 
 @csrf_exempt
 def rendition(request: HttpRequest, file_id: UUID, variation: str, name: str) -> HttpResponseBase:
     """GET and HEAD of a rendition's signed URL; the first one makes it."""
 
-    def served() -> _Served:
+    def respond() -> HttpResponseBase:
         wanted, expires = signing.verify_rendition(file_id, variation, request.GET)
         file = File.objects.get(pk=file_id)
         if not file.is_image:
             raise File.DoesNotExist
         wanted = renditions.negotiated(file, wanted, request.headers.get("Accept", ""))
         made = renditions.get_or_make(file, wanted)
-        return _Served(
-            row=made,
-            name=f"{PurePath(file.name).stem}.{wanted.format.value}",
-            size=made.size or 0,
-            content_type=made.content_type,
-            etag=quote_etag(f"{file.sha256}-{wanted}"),
-            modified=int((made.made_at or made.claimed_at).timestamp()),
-            max_age=_seconds_left(expires),
-            inline=True,
-        )
+        try:
+            return _respond(request, _of_rendition(file, wanted, made, expires))
+        except FileNotFoundError:  # what was made once can be made again
+            renditions.forget(made)
+            made = renditions.get_or_make(file, wanted)
+            return _respond(request, _of_rendition(file, wanted, made, expires))
 
-    response = _guarded(request, served)
+    response = _guarded(request, respond)
     patch_vary_headers(response, ["Accept"])
     return response
 
 
-def _guarded(request: HttpRequest, served: Callable[[], _Served]) -> HttpResponseBase:
+def _of_rendition(file: File, variation: Variation, made: Rendition, expires: int) -> _Served:
+    return _Served(
+        row=made,
+        name=f"{PurePath(file.name).stem}.{variation.format.value}",
+        size=made.size or 0,
+        content_type=made.content_type,
+        etag=quote_etag(f"{file.sha256}-{variation}"),
+        modified=int((made.made_at or made.claimed_at).timestamp()),
+        max_age=_seconds_left(expires),
+        inline=True,
+    )
+
+
+def _guarded(request: HttpRequest, respond: Callable[[], HttpResponseBase]) -> HttpResponseBase:
     """The response, or in its place a refusal: nothing that a client sends is an error of ours."""
     if request.method not in {"GET", "HEAD"}:
         message = "Files are read with GET or HEAD."
         return _error(HTTPStatus.METHOD_NOT_ALLOWED, message, {"Allow": "GET, HEAD"})
     try:
-        return _respond(request, served())
+        return respond()
     except signing.Refused:
         message = "This address is not valid or has expired; ask for a new one over GraphQL."
         return _error(HTTPStatus.FORBIDDEN, message)
@@ -117,7 +127,8 @@ def _guarded(request: HttpRequest, served: Callable[[], _Served]) -> HttpRespons
             raise
         logger.exception("A file could not be served.")
         message = "The file cannot be read just now. Try again later."
-        return _error(HTTPStatus.SERVICE_UNAVAILABLE, message, {"Retry-After": str(RETRY_AFTER)})
+        seconds = error.retry_after if isinstance(error, StorageUnavailable) else RETRY_AFTER
+        return _error(HTTPStatus.SERVICE_UNAVAILABLE, message, {"Retry-After": str(seconds)})
 
 
 def _respond(request: HttpRequest, file: _Served) -> HttpResponseBase:

@@ -18,17 +18,22 @@ logger = logging.getLogger(__name__)
 
 @task()
 def make_presets(file_id: str) -> None:
-    """Make what the file's profile has names for, so that the first visitor does not wait. Doing it twice
-    finds everything made; what fails is made when it is first fetched."""
+    """Make what the file's profile has names for, so that the first visitor does not wait; all of one decode.
+    Doing it twice finds everything made; what fails is made when it is first fetched."""
     file = File.objects.filter(pk=UUID(file_id)).first()
     profile: UploadProfile | None = settings.UPLOAD_PROFILES.get(file.profile) if file else None
     if file is None or profile is None or not file.is_image:
         return
-    for name, preset in profile.presets.items():
-        # Of AUTO's formats the one that nearly all clients accept.
-        focused = preset.focused(FocalPoint(file.focal_x, file.focal_y))
-        wanted = renditions.negotiated(file, focused, Format.WEBP.content_type)
+    focal = FocalPoint(file.focal_x, file.focal_y)
+    # Of AUTO's formats the one that nearly all clients accept.
+    wanted = dict.fromkeys(
+        renditions.negotiated(file, preset.focused(focal), Format.WEBP.content_type)
+        for preset in profile.presets.values()
+    )
+    # What moves is decoded for each anyway, and one that takes too long should not spoil the others.
+    groups = [[each] for each in wanted] if (file.frames or 1) > 1 else [list(wanted)]
+    for group in groups:
         try:
-            renditions.get_or_make(file, wanted)
+            renditions.make_all(file, group)
         except (FileError, FileNotFoundError):
-            logger.exception("The preset %s of %s could not be made.", name, file_id)
+            logger.exception("Presets of %s could not be made.", file_id)

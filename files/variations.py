@@ -9,15 +9,14 @@ from enum import StrEnum
 from typing import Self
 
 from files.errors import InvalidRendition
-from files.geometry import CENTRE, Fit, FocalPoint, Plan, Size, plan
+from files.geometry import CENTRE, MAX_SIDE, Fit, FocalPoint, Plan, Size, plan
 
 # Widths are rounded up to one of these, so that clients with odd screens do not each have a rendition of
 # their own; from icons to 4K, in steps of a quarter to a third.
 LADDER = (
     *(16, 24, 32, 48, 64, 80, 96, 128, 160, 200, 240, 300, 320, 400, 480, 640, 800, 960),
-    *(1200, 1280, 1600, 1920, 2560, 3200, 3840),
+    *(1200, 1280, 1600, 1920, 2560, 3200, MAX_SIDE),
 )
-MAX_SIDE = LADDER[-1]
 QUALITIES = range(1, 101)
 
 
@@ -29,10 +28,16 @@ class Format(StrEnum):
     PNG = "png"
     WEBP = "webp"
     AVIF = "avif"
+    GIF = "gif"
 
     @property
     def content_type(self) -> str:
         return f"image/{self.value}"
+
+    @property
+    def has_quality(self) -> bool:
+        """Whether bytes can be saved by losing more or less of the picture."""
+        return self not in {Format.PNG, Format.GIF}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +52,10 @@ class Variation:
     quality: int | None = None
     focal: FocalPoint = CENTRE
     enlarge: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.format.has_quality:
+            object.__setattr__(self, "quality", None)
 
     @classmethod
     def wanted(
@@ -67,16 +76,11 @@ class Variation:
             raise InvalidRendition(field="width", allowed="a width, a height or both")
         if quality is not None and quality not in QUALITIES:
             raise InvalidRendition(field="quality", allowed="1 to 100")
-        if width is not None:
-            snapped = snap(width)
-            height = None if height is None else min(MAX_SIDE, max(1, round(height * snapped / width)))
-            width = snapped
-        elif height is not None:
-            height = snap(height)
-        if width is None or height is None:
+        if width is not None and height is not None:
+            width, height = _snapped(width, height)
+        else:
+            width, height = width and snap(width), height and snap(height)
             fit = Fit.INSIDE  # with one side there is no shape that could differ from the image's
-        if format is Format.PNG:
-            quality = None  # PNG loses nothing
         found = cls(width=width, height=height, fit=fit, format=format, quality=quality)
         return found.focused(focal)
 
@@ -134,6 +138,15 @@ class Variation:
             enlarge=match["enlarge"] is not None,
         )
         return found if str(found) == text and (found.width or found.height) else None
+
+
+def _snapped(width: int, height: int) -> tuple[int, int]:
+    """The width on the ladder and the height in proportion; the other way round where that is too high."""
+    wide = snap(width)
+    high = max(1, round(height * wide / width))
+    if high <= MAX_SIDE:
+        return wide, high
+    return max(1, round(width * MAX_SIDE / height)), MAX_SIDE
 
 
 def snap(side: int) -> int:

@@ -13,5 +13,8 @@ strawberry.enum(FileKind, description="What sort of file the bytes are, by their
 strawberry.enum(Visibility, description="Who may see a file: its owner and staff, or anyone.")
 strawberry.enum(Fit, description="What happens where the shape asked for is not the image's.")
 strawberry.enum(
-    Format, name="ImageFormat", description="AUTO: the best that the client accepts, when it fetches."
+    Format,
+    name="ImageFormat",
+    description="AUTO: the best that the client accepts, when it fetches. "
+    "Animations move in WEBP, AVIF, GIF and AUTO; JPEG and PNG show their first frame.",
 )

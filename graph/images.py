@@ -4,10 +4,11 @@ computed and its address signed, and nothing is made before somebody fetches it.
 import strawberry
 from django.conf import settings
 from strawberry import UNSET
+from strawberry.types.nodes import SelectedField
 
 from files import models, renditions, signing
 from files.errors import InvalidRendition
-from files.geometry import FocalPoint, Size
+from files.geometry import MAX_SIDE, FocalPoint, Size
 from files.profiles import UploadProfile
 from files.variations import LADDER, Variation
 from graph.context import Info
@@ -88,8 +89,8 @@ class Image:
         return FocalPointType(x=self.file.focal_x, y=self.file.focal_y)
 
     @strawberry.field(
-        description=f"By a preset of the file's profile, or by width, height or both. {_WIDTHS} "
-        "Nothing is enlarged."
+        description=f"By a preset of the file's profile alone, or by width, height or both. {_WIDTHS} "
+        f"No side is longer than {MAX_SIDE}, and nothing is enlarged."
     )
     def rendition(
         self,
@@ -102,6 +103,7 @@ class Image:
         quality: int | None = UNSET,
     ) -> Rendition:
         if preset is not None and preset is not UNSET:
+            _check_alone(info)
             return _rendition(info, self.file, _preset(self.file, preset))
         wanted = Variation.wanted(
             width=None if width is UNSET else width,
@@ -133,6 +135,15 @@ class PresetRule:
     height: int | None
     fit: Fit
     format: Format
+
+
+def _check_alone(info: Info) -> None:
+    """A preset says all. By the document, since an argument may be given its default."""
+    for selected in info.selected_fields:
+        given = selected.arguments if isinstance(selected, SelectedField) else {}
+        others = [name for name, value in given.items() if name != "preset" and value is not None]
+        if others:
+            raise InvalidRendition(field="preset", allowed=f"it alone, without {', '.join(others)}")
 
 
 def _preset(file: models.File, name: str) -> Variation:

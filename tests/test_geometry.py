@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from files.geometry import Box, Fit, FocalPoint, Plan, Size, plan
+from files.geometry import MAX_SIDE, Box, Fit, FocalPoint, Plan, Size, plan
 
 INSIDE, COVER, CONTAIN, FILL = Fit.INSIDE, Fit.COVER, Fit.CONTAIN, Fit.FILL
 CENTRE = (0.5, 0.5)
@@ -51,7 +51,11 @@ def planned(
         # no side vanishes
         ((6000, 1), (300, 300), INSIDE, False, (300, 1), (300, 1)),
         ((1, 6000), (300, 300), INSIDE, False, (1, 300), (1, 300)),
-        ((6000, 1), (None, 1), INSIDE, False, (6000, 1), (6000, 1)),
+        # nor is one endless that was not given
+        ((6000, 1), (None, 1), INSIDE, False, (3840, 1), (3840, 1)),
+        ((1, 6000), (1, None), INSIDE, False, (1, 3840), (1, 3840)),
+        ((100, 60_000), (100, None), COVER, False, (6, 3840), (6, 3840)),
+        ((10, 2000), (100, None), INSIDE, True, (19, 3840), (19, 3840)),
         ((6000, 1), (300, 300), CONTAIN, False, (300, 1), (300, 300)),
         ((6000, 1), (300, 300), COVER, False, (1, 1), (1, 1)),
         ((1, 6000), (300, 100), COVER, False, (1, 1), (1, 1)),
@@ -136,13 +140,15 @@ def test_cover_does_not_stretch(source, wanted, focal, enlarge):
     assert found.canvas.height == pytest.approx(height * scale, abs=1)
 
 
-@given(source=sizes, side=sides, enlarge=st.booleans())
+@given(source=sizes, side=st.integers(1, MAX_SIDE), enlarge=st.booleans())
 def test_one_side_is_enough(source, side, enlarge):
     by_width, by_height = (
         planned(source, (side, None), enlarge=enlarge),
         planned(source, (None, side), enlarge=enlarge),
     )
+    assert by_width == planned(source, (side, MAX_SIDE), INSIDE, enlarge=enlarge)
+    assert by_height == planned(source, (MAX_SIDE, side), INSIDE, enlarge=enlarge)
+    assert max(by_width.canvas.width, by_width.canvas.height) <= MAX_SIDE
     expected = side if enlarge else min(side, source[0])
-    assert by_width.canvas.width == expected
-    assert by_width.canvas.height == max(1, round(source[1] * expected / source[0]))
-    assert by_height.canvas.height == (side if enlarge else min(side, source[1]))
+    if source[1] * expected / source[0] <= MAX_SIDE:
+        assert by_width.canvas == Size(expected, max(1, round(source[1] * expected / source[0])))

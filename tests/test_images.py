@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 from PIL import Image, ImageCms, ImageDraw, ImageSequence, PngImagePlugin
 
-from files import images
+from files import images, rendering
 from files.errors import ImageTooLarge, InvalidImage
 from files.images import ImageFacts
 
@@ -55,7 +55,7 @@ def facts(content: bytes) -> ImageFacts:
 
 
 def fit(content: bytes, box: tuple[int, int] = (300, 300), formats: tuple[str, ...] = FORMATS) -> bytes:
-    return images.fit(io.BytesIO(content), formats=formats, box=box)
+    return rendering.fit(io.BytesIO(content), formats=formats, box=box)
 
 
 def opened(content: bytes) -> Image.Image:

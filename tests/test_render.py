@@ -7,16 +7,18 @@ import zlib
 from itertools import product
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageCms, ImageOps, ImageSequence, ImageStat
 
-from files import images
+from files import images, rendering
 from files.errors import InvalidImage
-from files.geometry import CENTRE, Fit, FocalPoint
-from files.images import Rendered
+from files.geometry import CENTRE, MAX_SIDE, Fit, FocalPoint, Size
+from files.rendering import Rendered
 from files.variations import Format, Variation
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF")
-JPEG, PNG, WEBP, AVIF = Format.JPEG, Format.PNG, Format.WEBP, Format.AVIF
+JPEG, PNG, WEBP, AVIF, GIF = Format.JPEG, Format.PNG, Format.WEBP, Format.AVIF, Format.GIF
 ORIENTATION = 0x0112
 ALIKE = 35  # dB, beyond which nobody sees a difference
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -77,7 +79,7 @@ def variation(
 
 
 def render(content: bytes, wanted: Variation) -> Rendered:
-    return images.render(io.BytesIO(content), formats=FORMATS, variation=wanted)
+    return rendering.render(io.BytesIO(content), formats=FORMATS, variation=wanted)
 
 
 def rendered(content: bytes, wanted: Variation) -> Image.Image:
@@ -186,6 +188,35 @@ def test_images_of_one_pixels_width_have_renditions(size, fit, format_):
         assert middle == pytest.approx((200, 30, 60), abs=12)
 
 
+sides = st.integers(1, 90) | st.sampled_from([1, 2, 299, 6000])
+wishes = st.tuples(st.integers(1, 400), st.none() | st.integers(1, 400)) | st.tuples(
+    st.none(), st.integers(1, MAX_SIDE)
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    source=st.tuples(sides, sides).filter(lambda source: min(source) < 300),
+    orientation=st.integers(1, 8),
+    wish=wishes,
+    fit=st.sampled_from(Fit),
+)
+@example(source=(6000, 1), orientation=6, wish=(300, 200), fit=Fit.COVER)
+@example(source=(6000, 1), orientation=1, wish=(None, 16), fit=Fit.INSIDE)
+@example(source=(1, 20_000), orientation=1, wish=(16, None), fit=Fit.INSIDE)
+@example(source=(1, 20_000), orientation=5, wish=(1, 400), fit=Fit.FILL)
+def test_the_size_that_is_answered_is_the_size_that_is_made(source, orientation, wish, fit):
+    content = encoded(solid(1, source, "1"), "PNG", exif=turned(orientation))
+    facts = images.inspect(io.BytesIO(content), formats=FORMATS, max_pixels=10**7)
+    assert facts is not None
+
+    wanted = Variation.wanted(
+        width=wish[0], height=wish[1], fit=fit, format=WEBP, quality=1, focal=FocalPoint(0.1, 0.9)
+    )
+    answered = wanted.size(Size(facts.width, facts.height))
+    assert rendered(content, wanted).size == (answered.width, answered.height)
+
+
 @pytest.mark.parametrize("fit", [Fit.INSIDE, Fit.COVER, Fit.FILL])
 def test_a_small_image_stays_small_unless_asked(fit):
     content = encoded(smooth((40, 40)), "PNG")
@@ -276,6 +307,40 @@ def test_hidden_colours_do_not_bleed_into_what_is_seen():
     ]
     assert seen
     assert max(color[0] for color in seen) < 8
+
+
+@pytest.mark.parametrize(
+    "mode, hidden, shown", [("RGB", RED, GREEN), ("L", 40, 200), ("1", 0, 1), ("P", 1, 0)]
+)
+def test_a_colour_that_stands_for_transparent_does_not_bleed(mode, hidden, shown):
+    image = solid(shown, (40, 20), mode)
+    if mode == "P":
+        image.putpalette([*GREEN, *RED])
+    image.paste(hidden, (20, 0, 40, 20))
+    visible = image.convert("RGB").getpixel((3, 3))
+    content = encoded(image, "PNG", transparency=hidden)
+
+    # 13 is no divisor of 40: the edge is interpolated, and rings a little.
+    found = rendered(content, variation(13)).convert("RGBA")
+    assert found.getchannel("A").getpixel((11, 3)) == 0
+    for x in range(13):
+        pixel = found.getpixel((x, 3))
+        assert isinstance(pixel, tuple)
+        assert pixel[3] < 8 or pixel[:3] == pytest.approx(visible, abs=20)
+
+
+def test_grey_with_transparency_is_interpolated_in_proportion_to_it():
+    image = solid((90, 255), (40, 20), "LA")
+    image.paste((255, 0), (20, 0, 40, 20))
+
+    found = rendered(encoded(image, "PNG"), variation(13)).convert("RGBA")
+    pixels = [found.getpixel((x, 3)) for x in range(13)]
+    assert [each[3] for each in pixels if isinstance(each, tuple)][::12] == [255, 0]
+    assert all(
+        each[:3] == pytest.approx((90, 90, 90), abs=20)
+        for each in pixels
+        if isinstance(each, tuple) and each[3] > 7
+    )
 
 
 @pytest.mark.parametrize(
@@ -371,6 +436,46 @@ def test_transparency_survives_a_colour_profile():
     assert found.getchannel("A").getpixel((16, 5)) == 0
 
 
+def dark_profile() -> bytes:
+    """Of a grey screen with a gamma of 4.4, twice that of sRGB: 128 there is about 50 in sRGB."""
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"dark\0" + bytes(78),
+        b"wtpt": b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061),
+        b"kTRC": b"curv" + bytes(4) + struct.pack(">IH", 1, round(4.4 * 256)),
+    }
+    places, data = b"", b""
+    start = 128 + 4 + 12 * len(tags)
+    for name, each in tags.items():
+        content = each + bytes(-len(each) % 4)
+        places += name + struct.pack(">2I", start + len(data), len(content))
+        data += content
+    size = struct.pack(">I", start + len(data))
+    kind = b"mntrGRAYXYZ " + struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp"
+    white = struct.pack(">3i", 63190, 65536, 54061)
+    head = size + bytes(4) + b"\2\x10\0\0" + kind + bytes(28) + white
+    return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + places + data
+
+
+@pytest.mark.parametrize("mode, color", [("L", 128), ("LA", (128, 255)), ("LA", (128, 160))])
+def test_grey_is_brought_to_srgb_with_and_without_transparency(mode, color):
+    content = encoded(solid(color, (80, 40), mode), "PNG", icc_profile=dark_profile())
+
+    found = rendered(content, variation(40)).convert("RGBA")
+    alpha = color[1] if isinstance(color, tuple) else 255
+    expected = round(255 * _srgb((128 / 255) ** 4.4))
+    assert found.getpixel((20, 10)) == pytest.approx((expected, expected, expected, alpha), abs=3)
+
+
+def _srgb(light: float) -> float:
+    """IEC 61966-2-1."""
+    return 12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055
+
+
+def test_a_profile_of_another_kind_of_pixel_is_left_out():
+    content = encoded(solid((90, 255), (80, 40), "LA"), "PNG", icc_profile=swapped_profile())
+    assert rendered(content, variation(40)).convert("RGB").getpixel((20, 10)) == (90, 90, 90)
+
+
 @pytest.mark.parametrize("profile", [b"nonsense", b"\0" * 200])
 def test_a_broken_profile_is_left_out(profile):
     found = rendered(encoded(solid(RED, (80, 40)), "PNG", icc_profile=profile), variation(40))
@@ -389,7 +494,7 @@ def animation(source: str, **options: object) -> bytes:
 
 
 @pytest.mark.parametrize("source", ["GIF", "WEBP", "PNG", "AVIF"])
-@pytest.mark.parametrize("format_", [WEBP, AVIF])
+@pytest.mark.parametrize("format_", [WEBP, AVIF, GIF])
 def test_an_animation_stays_one(source, format_):
     found = rendered(animation(source), variation(20, format_=format_))
 
@@ -420,7 +525,7 @@ def test_a_frame_that_changes_a_part_of_the_picture_keeps_the_rest():
     assert shown[1][0].getpixel((18, 5)) == pytest.approx((*BLUE, 255), abs=16)
 
 
-@pytest.mark.parametrize("format_", [WEBP, AVIF])
+@pytest.mark.parametrize("format_", [WEBP, AVIF, GIF])
 @pytest.mark.parametrize("first_is_opaque", [True, False])
 def test_frames_may_differ_in_transparency(format_, first_is_opaque):
     frames = [solid((*BLUE, 255), (40, 20), "RGBA"), half_transparent()]
@@ -431,6 +536,42 @@ def test_frames_may_differ_in_transparency(format_, first_is_opaque):
     shown = [frame for frame, _ in frames_of(rendered(content, variation(20, format_=format_)))]
     transparent = [min(frame.getchannel("A").tobytes()) < 8 for frame in shown]
     assert transparent == [not first_is_opaque, first_is_opaque]
+
+
+@pytest.mark.parametrize("format_", [WEBP, AVIF, GIF])
+def test_a_frame_with_holes_does_not_show_the_one_before(format_):
+    image = solid((*BLUE, 255), (40, 20), "RGBA")
+    content = encoded(image, "WEBP", save_all=True, append_images=[half_transparent()], lossless=True)
+
+    _, (second, _) = frames_of(rendered(content, variation(20, format_=format_)))
+    assert second.getpixel((4, 5)) == pytest.approx((*GREEN, 255), abs=16)
+    assert second.getchannel("A").getpixel((16, 5)) == pytest.approx(0, abs=8)
+
+
+def test_a_gif_has_the_colours_that_are_seen_most():
+    picture = smooth((320, 240))
+
+    found = rendered(encoded(picture, "PNG"), variation(160, format_=GIF)).convert("RGB")
+    assert psnr(found, picture.resize((160, 120), Image.Resampling.LANCZOS)) > 28
+
+
+def test_a_gif_is_as_transparent_as_it_can_be():
+    image = Image.new("RGBA", (60, 20), (*GREEN, 255))
+    image.paste((*RED, 0), (20, 0, 40, 20))
+    image.paste((*BLUE, 150), (40, 0, 60, 20))
+
+    found = rendered(encoded(image, "PNG"), variation(60, format_=GIF)).convert("RGBA")
+    assert [found.getpixel((x, 9)) for x in (9, 49)] == [
+        pytest.approx((*GREEN, 255), abs=8),
+        pytest.approx((*BLUE, 255), abs=8),
+    ]
+    assert found.getchannel("A").getpixel((29, 9)) == 0
+
+
+@pytest.mark.parametrize("loop", [0, 1, 3])
+def test_a_gif_is_repeated_as_often_as_its_source(loop):
+    found = rendered(animation("WEBP", loop=loop), variation(20, format_=GIF))
+    assert found.info.get("loop", 1) == loop
 
 
 @pytest.mark.parametrize(
@@ -445,6 +586,66 @@ def test_frames_may_differ_in_transparency(format_, first_is_opaque):
 )
 def test_an_animation_is_repeated_as_often_as_before(source, options, loop):
     assert rendered(animation(source, **options), variation(20, format_=WEBP)).info["loop"] == loop
+
+
+# --- several at once -------------------------------------------------------------------------------
+
+SEVERAL = (
+    variation(80, format_=WEBP, quality=95),
+    variation(480, format_=PNG),
+    variation(200, 200, JPEG, Fit.COVER, quality=95, focal=FocalPoint(1, 0)),
+    variation(1000, 700, AVIF, Fit.CONTAIN, quality=90),
+)
+
+
+@pytest.mark.parametrize("source", FORMATS)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_several_of_one_decode_look_like_each_of_its_own(source, orientation, monkeypatch):
+    options = {} if source == "GIF" else {"exif": turned(orientation)}
+    content = encoded(smooth((1600, 1200)), source, **options)
+    alone = [rendered(content, each) for each in SEVERAL]
+
+    decodes = []
+
+    def counted(*args: object) -> images.Frame:
+        decodes.append(args)
+        return images.decoded(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rendering, "decoded", counted)
+    together = rendering.render_many(io.BytesIO(content), formats=FORMATS, variations=SEVERAL)
+    assert len(decodes) == 1
+    for made, each, wanted in zip(together, alone, SEVERAL, strict=True):
+        assert made.content_type == wanted.format.content_type
+        image = Image.open(io.BytesIO(made.content))
+        assert image.size == (made.width, made.height) == each.size
+        assert psnr(image.convert("RGB"), each.convert("RGB")) > ALIKE
+
+
+def test_stills_and_animations_are_made_together():
+    wishes = [variation(20, format_=format_) for format_ in (WEBP, JPEG, GIF, PNG)]
+    made = rendering.render_many(io.BytesIO(animation("GIF")), formats=FORMATS, variations=wishes)
+
+    shown = [frames_of(Image.open(io.BytesIO(each.content))) for each in made]
+    assert [len(frames) for frames in shown] == [3, 1, 3, 1]
+    for frames in shown:
+        assert frames[0][0].convert("RGB").getpixel((10, 5)) == pytest.approx(RED, abs=16)
+    assert shown[2][2][0].convert("RGB").getpixel((10, 5)) == pytest.approx(BLUE, abs=16)
+
+
+def test_a_large_jpeg_is_never_decoded_whole_for_a_small_one(monkeypatch):
+    sizes = []
+
+    def seen(frame: images.Frame, plan: object) -> Image.Image:
+        sizes.append(frame.pixels.size)
+        return images.laid_out(frame, plan)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rendering, "laid_out", seen)
+    content = encoded(smooth((1600, 1200)), "JPEG")
+    render(content, variation(150))
+    assert sizes == [(200, 150)]
+    sizes.clear()
+    rendering.render_many(io.BytesIO(content), formats=FORMATS, variations=[variation(150), variation(300)])
+    assert sizes == [(400, 300)] * 2
 
 
 # --- nothing but pixels ----------------------------------------------------------------------------
@@ -484,6 +685,6 @@ def test_an_image_that_breaks_off_is_invalid(source):
 
 def test_only_the_formats_that_are_named_are_decoded():
     with pytest.raises(InvalidImage):
-        images.render(
+        rendering.render(
             io.BytesIO(encoded(solid(RED), "GIF")), formats=("JPEG", "PNG"), variation=variation(32)
         )

@@ -65,6 +65,7 @@ def fetched(url: str, accept: str = "*/*") -> Image.Image:
         ("width: null, height: 16, quality: null", (21, 16)),
         ("preset: null, width: 16, quality: 30, format: AVIF", (16, 12)),
         ('preset: "thumbnail"', (320, 320)),
+        ('preset: "thumbnail", width: null, quality: null', (320, 320)),
     ],
 )
 def test_the_size_in_the_answer_is_that_of_the_pixels(api, alice, arguments, size):
@@ -95,6 +96,7 @@ def test_sizes_are_of_the_upright_image(api, orientation):
         ("JPEG", "AUTO", "image/jpeg"),
         ("PNG", "AUTO", "image/png"),
         ("GIF", "AUTO", "image/png"),
+        ("GIF", "GIF", "image/gif"),
         ("PNG", "JPEG", "image/jpeg"),
         ("PNG", "WEBP", "image/webp"),
         ("PNG", "AVIF", "image/avif"),
@@ -106,6 +108,30 @@ def test_the_content_type_is_what_a_client_gets_that_accepts_anything(api, sourc
     found = one(api, uploaded["id"], f"width: 16, format: {format_}")
     assert found["contentType"] == content_type
     assert Image.MIME[fetched(found["url"]).format or ""] == content_type
+
+
+@pytest.mark.parametrize("source", ["GIF", "WEBP", "PNG"])
+def test_an_animation_moves_for_clients_that_accept_anything(api, source):
+    first, second = Image.new("RGB", (40, 20), "red"), Image.new("RGB", (40, 20), "blue")
+    target = io.BytesIO()
+    first.save(target, source, save_all=True, append_images=[second], duration=100)
+    uploaded = api.upload(target.getvalue(), "p", f"image/{source.lower()}", profile="image")
+
+    found = one(api, uploaded["id"], "width: 16")
+    assert found["contentType"] == "image/gif"
+    shown = fetched(found["url"])
+    assert (shown.format, shown.size, getattr(shown, "n_frames", 1)) == ("GIF", (16, 8), 2)
+    assert getattr(fetched(one(api, uploaded["id"], "width: 16, format: PNG")["url"]), "n_frames", 1) == 1
+
+
+def test_a_variable_beside_a_preset_is_an_argument_only_if_it_has_a_value(api, alice):
+    query = IMAGE % ("$w: Int", 'rendition(preset: "thumbnail", width: $w) { width }')
+    file_id = global_id("File", row(alice).pk)
+    for unset in ({}, {"w": None}):
+        found = api.run(query, id=file_id, **unset)
+        assert found["file"]["image"]["rendition"]["width"] == 320
+    (error,) = api.errors(query, id=file_id, w=16)
+    assert error["extensions"]["field"] == "preset"
 
 
 def test_srcset_has_one_rendition_for_each_width(api, alice):
@@ -202,7 +228,11 @@ def test_the_same_question_has_the_same_answer(api, alice):
         ("width: 16, quality: 101", "quality", "1 to 100"),
         ('preset: "banner"', "preset", "thumbnail"),
         ('preset: ""', "preset", "thumbnail"),
-        ('preset: "banner", width: 16', "preset", "thumbnail"),
+        ('preset: "banner", width: 16', "preset", "it alone, without width"),
+        *(
+            (f'preset: "thumbnail", {other}', "preset", f"it alone, without {other.partition(':')[0]}")
+            for other in ("width: 16", "height: 16", "fit: INSIDE", "format: AUTO", "quality: 80")
+        ),
     ],
 )
 def test_what_cannot_be_made_is_an_error_with_the_field(api, alice, arguments, field, allowed):

@@ -16,7 +16,7 @@ from django.utils import timezone
 from PIL import Image
 
 from accounts.models import User
-from files import images, profiles, renditions, sandbox, services, signing, storage, tasks
+from files import profiles, rendering, renditions, sandbox, services, signing, storage, tasks
 from files.disk import DiskStorage
 from files.errors import InvalidImage, StorageUnavailable
 from files.models import File, Rendition
@@ -171,7 +171,7 @@ def test_what_another_one_is_making_is_waited_for_and_not_made_twice(client, fil
 
     answer = client.get(address(file))
     assert answer.status_code == 503
-    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.headers["Retry-After"] == "1"
     assert stored_files(storage_root) == [file.key]
     assert Rendition.objects.get().made_at is None  # the claim is the other one's still
 
@@ -217,6 +217,52 @@ def test_one_that_was_taken_for_dead_leaves_the_claim_of_the_next_alone(file, mo
     with pytest.raises(InvalidImage):
         renditions.get_or_make(file, SMALL)
     assert Rendition.objects.count() == 1
+
+
+# --- what is lost ----------------------------------------------------------------------------------
+
+
+def test_one_whose_object_is_lost_is_made_again(client, file, storage_root):
+    first = client.get(address(file)).getvalue()
+    lost = Rendition.objects.get()
+    (storage_root / lost.key).unlink()
+
+    assert client.get(address(file)).getvalue() == first
+    again = Rendition.objects.get()
+    assert again.key != lost.key
+    assert stored_files(storage_root) == sorted([file.key, again.key])
+
+
+def test_one_that_is_lost_with_its_original_is_a_404(client, file, storage_root):
+    client.get(address(file)).close()
+    for each in stored_files(storage_root):
+        (storage_root / each).unlink()
+
+    assert client.get(address(file)).status_code == 404
+    assert not Rendition.objects.exists()
+
+
+def test_one_that_is_lost_at_once_again_is_a_404_and_no_loop(client, file, monkeypatch):
+    asked: list[str] = []
+    open_object = storage.open_object
+
+    def emptied(row: File | Rendition) -> Any:
+        if isinstance(row, Rendition):
+            asked.append(row.key)
+            raise FileNotFoundError(row.key)
+        return open_object(row)
+
+    monkeypatch.setattr(storage, "open_object", emptied)
+    assert client.get(address(file)).status_code == 404
+    assert len(set(asked)) == 2
+
+
+def test_forgetting_one_leaves_what_was_made_in_its_place(file):
+    lost = renditions.get_or_make(file, SMALL)
+    Rendition.objects.filter(pk=lost.pk).update(key="image/another.webp")
+
+    renditions.forget(lost)
+    assert Rendition.objects.get().key == "image/another.webp"
 
 
 # --- what fails ------------------------------------------------------------------------------------
@@ -398,6 +444,13 @@ def test_auto_is_the_best_that_the_client_accepts(client, alice, source, accept,
     assert Image.open(io.BytesIO(answer.getvalue())).get_format_mimetype() == content_type
 
 
+@pytest.mark.parametrize("source", ["GIF", "PNG", "WEBP", "AVIF"])
+def test_what_moves_is_a_gif_for_clients_that_accept_neither_webp_nor_avif(client, alice, source):
+    answer = client.get(address(kept(alice, source, frames=2), AUTO), headers={"Accept": "*/*"})
+    assert answer.headers["Content-Type"] == "image/gif"
+    assert Image.open(io.BytesIO(answer.getvalue())).format == "GIF"
+
+
 def test_a_named_format_is_sent_whatever_is_accepted(client, file):
     answer = client.get(address(file, SMALL), headers={"Accept": "image/avif"})
     assert answer.headers["Content-Type"] == "image/webp"
@@ -556,7 +609,7 @@ def test_a_preset_that_cannot_be_made_does_not_fail_the_upload(presets, api: Api
     run = sandbox.run
 
     def fail(do: Any, *args: Any, **kwargs: Any) -> Any:
-        if do is images.render:
+        if do is rendering.render_many:
             raise error
         return run(do, *args, **kwargs)
 
@@ -578,6 +631,50 @@ def test_making_presets_twice_finds_them_made(presets, file, monkeypatch):
     tasks.make_presets.func(str(file.pk))
     assert list(Rendition.objects.order_by("pk").values()) == before
     assert len(before) == 2
+
+
+@pytest.mark.parametrize("frames, calls", [(1, [2]), (3, [1, 1])])
+def test_presets_are_made_of_one_decode_unless_they_move(presets, alice, monkeypatch, frames, calls):
+    run, seen = sandbox.run, []
+
+    def counted(do: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(len(kwargs["variations"]))
+        return run(do, *args, **kwargs)
+
+    monkeypatch.setattr(sandbox, "run", counted)
+    tasks.make_presets.func(str(kept(alice, "GIF", frames=frames).pk))
+    assert seen == calls
+    assert Rendition.objects.exclude(made_at=None).count() == 2
+
+
+def test_presets_that_are_made_or_being_made_are_left_alone(presets, file, monkeypatch):
+    wide, thumbnail = presets["wide"], presets["thumbnail"].as_format(Format.WEBP)
+    renditions.get_or_make(file, thumbnail)
+    theirs = Rendition.objects.create(
+        file=file, variation=str(wide), storage=file.storage, key="theirs.png", content_type="image/png"
+    )
+
+    tasks.make_presets.func(str(file.pk))
+    theirs.refresh_from_db()
+    assert (theirs.key, theirs.made_at) == ("theirs.png", None)
+    assert Rendition.objects.count() == 2
+
+
+@pytest.mark.parametrize("saved", [0, 1])
+def test_presets_that_cannot_be_stored_give_their_claims_back(presets, file, monkeypatch, saved):
+    save = storage.save
+    done: list[str] = []
+
+    def full(**kwargs: Any) -> None:
+        if len(done) == saved:
+            raise StorageUnavailable
+        save(**kwargs)
+        done.append(kwargs["key"])
+
+    monkeypatch.setattr(storage, "save", full)
+    tasks.make_presets.func(str(file.pk))
+    assert list(Rendition.objects.values_list("key", flat=True)) == done
+    assert not Rendition.objects.filter(made_at=None).exists()
 
 
 def test_presets_that_cut_something_off_keep_the_focal_point(presets, alice):

@@ -26,7 +26,7 @@ import orjson
 import pytest
 from PIL import AvifImagePlugin, Image
 
-from files import fence, images, sandbox, sandbox_wire
+from files import fence, images, rendering, sandbox, sandbox_wire
 from files.errors import FileError, ImageTooLarge, InvalidImage, StorageUnavailable
 from files.sandbox import Sandbox
 from files.sandbox_wire import SandboxError
@@ -245,7 +245,7 @@ def imports_late(file: IO[bytes]) -> str:
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Sandbox]:
     """For tests that leave their worker as they found it."""
-    pool = Sandbox(HERE, "files.images", workers=2)
+    pool = Sandbox(HERE, "files.images", "files.rendering", workers=2)
     yield pool
     pool.close()
 
@@ -345,10 +345,10 @@ def test_an_image_is_what_it_is_in_this_process(
     content = encoded(format_)
     with on_disk(tmp_path, content) if lies_on_disk else io.BytesIO(content) as file:
         facts = shared.run(images.inspect, file, formats=FORMATS, max_pixels=MANY_PIXELS)
-        fitted = shared.run(images.fit, file, formats=FORMATS, box=(40, 40))
+        fitted = shared.run(rendering.fit, file, formats=FORMATS, box=(40, 40))
     assert facts is not None
     assert facts == images.inspect(io.BytesIO(content), formats=FORMATS, max_pixels=MANY_PIXELS)
-    assert fitted == images.fit(io.BytesIO(content), formats=FORMATS, box=(40, 40))
+    assert fitted == rendering.fit(io.BytesIO(content), formats=FORMATS, box=(40, 40))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from django.db import IntegrityError, InterfaceError, OperationalError, connecti
 from PIL import Image
 
 from accounts.models import User
-from files import images, metadata, profiles, receive, sandbox, services, storage
+from files import metadata, profiles, receive, rendering, sandbox, services, storage
 from files.disk import DiskStorage
 from files.errors import (
     EmptyFile,
@@ -423,7 +423,7 @@ def test_a_fitted_image_that_could_not_be_staged_is_a_typed_error(
     larger = picture(64, 64, seed=5)
     run = sandbox.run
     monkeypatch.setattr(
-        sandbox, "run", lambda do, *args, **kw: larger if do is images.fit else run(do, *args, **kw)
+        sandbox, "run", lambda do, *args, **kw: larger if do is rendering.fit else run(do, *args, **kw)
     )
     monkeypatch.setattr(receive, "_MEMORY_SIZE", 1)
     (tmp_path / "in the way").write_bytes(b"")

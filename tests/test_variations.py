@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from files.errors import InvalidRendition
-from files.geometry import CENTRE, Fit, FocalPoint, Size
-from files.variations import LADDER, MAX_SIDE, Format, Variation, snap
+from files.geometry import CENTRE, MAX_SIDE, Fit, FocalPoint, Size
+from files.variations import LADDER, Format, Variation, snap
 
 QUARTER = FocalPoint(0.25, 0.75)
 
@@ -91,6 +91,15 @@ def test_each_wish_can_be_spelt(wish):
     assert Variation.parse(str(made)) == made
 
 
+def test_what_loses_nothing_has_no_quality():
+    lossy = Variation(width=16, height=None, format=Format.WEBP, quality=50)
+
+    for format_ in (Format.PNG, Format.GIF):
+        assert str(lossy.as_format(format_)) == f"w16-inside-{format_}"
+        assert Variation.parse(f"w16-inside-{format_}-q50") is None
+    assert str(lossy.as_format(Format.AVIF)) == "w16-inside-avif-q50"
+
+
 @given(
     text=st.from_regex(
         r"(w\d{1,4}-)?(h\d{1,4}-)?(inside|cover)-(auto|webp)(-q\d{1,3})?(-f\d{1,3},\d{1,3})?(-e)?"
@@ -130,7 +139,7 @@ def test_any_text_may_be_read(text):
         "\nw640-inside-auto",
         "W640-inside-auto",
         "w640-INSIDE-auto",
-        "w640-inside-gif",
+        "w640-inside-bmp",
         "w640-inside-auto-q0",
         "w640-inside-auto-q080",
         "w640-inside-auto-e-q80",
@@ -198,7 +207,12 @@ def test_a_side_goes_up_to_the_next_step(side):
         ({"height": 641}, None, 800),
         ({"width": 600, "height": 300}, 640, 320),  # the shape stays what it was
         ({"width": 600, "height": 1}, 640, 1),
-        ({"width": 3000, "height": 3800}, 3200, 3840),
+        ({"width": 3000, "height": 3600}, 3200, 3840),
+        # too high for a width of the ladder, and still of the same shape
+        ({"width": 3000, "height": 3800}, 3032, 3840),
+        ({"width": 1, "height": 3840}, 1, 3840),
+        ({"width": 20, "height": 3839}, 20, 3840),
+        ({"width": 3840, "height": 1}, 3840, 1),
     ],
 )
 def test_sizes_are_brought_to_the_ladder(asked, width, height):
