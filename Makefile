@@ -54,11 +54,11 @@ define install
 	@touch $@
 endef
 
-.PHONY: help run test lint format schema lock clean rebuild
+.PHONY: help run test lint format schema lock bench-images clean rebuild
 
 help: ## list what make can do
 	@echo "Coffer: make TARGET"
-	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/.run: requirements.txt $(REBUILD)
 	$(call install,requirements.txt)
@@ -120,7 +120,18 @@ LOCK = $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.12
 lock: $(DEV_STAMP) ## pin the packages that pyproject.toml asks for
 	@$(LOCK) --extra dev -o requirements-dev.txt
 	@$(LOCK) --constraint requirements-dev.txt -o requirements.txt
+	@$(LOCK) --constraint requirements-dev.txt --extra bench -o requirements-bench.txt
+
+$(VENV)/.bench: requirements-bench.txt $(DEV_STAMP)
+	$(call install,requirements-bench.txt)
+
+bench/node_modules/.package-lock.json: bench/package-lock.json
+	@echo "Installing the packages of bench/package-lock.json."
+	@npm ci --prefix bench --silent
+
+bench-images: $(VENV)/.bench bench/node_modules/.package-lock.json ## renditions against Pillow, sharp and pyvips; needs Node
+	@$(BIN)/python bench/images.py $(ARGS)
 
 clean: ## remove the virtual environment and all caches, but no data
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) bench/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './node_modules/*' -prune -exec rm -rf {} +

@@ -335,20 +335,21 @@ def test_no_installed_package_is_older_than_its_floor(package: str) -> None:
     assert Version(metadata.version(package)) >= Version(FLOORS[package])
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-bench.txt"])
 @pytest.mark.parametrize("package", FLOORS)
 def test_no_pinned_package_is_older_than_its_floor(package: str, name: str) -> None:
     version, _ = pins_of(name)[package]
     assert Version(version) >= Version(FLOORS[package])
 
 
-def test_tests_run_with_what_the_service_runs_with() -> None:
-    service, development = pins_of("requirements.txt"), pins_of("requirements-dev.txt")
+@pytest.mark.parametrize("name", ["requirements-dev.txt", "requirements-bench.txt"])
+def test_tests_and_benchmarks_run_with_what_the_service_runs_with(name: str) -> None:
+    service, pinned = pins_of("requirements.txt"), pins_of(name)
     assert len(service) > 20
-    assert {package: development.get(package) for package in service} == service
+    assert {package: pinned.get(package) for package in service} == service
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-bench.txt"])
 def test_pinned_packages_are_hashed_and_name_no_place_to_load_them_from(name: str) -> None:
     lines = lines_of(name)
     known = (PIN, HASH, COMMENT)
@@ -358,8 +359,9 @@ def test_pinned_packages_are_hashed_and_name_no_place_to_load_them_from(name: st
     assert bare == []
 
 
-def test_the_lock_of_the_node_packages_has_hashes_and_names_no_host() -> None:
-    lock = json.loads((ROOT / "tests/clients/package-lock.json").read_text())
+@pytest.mark.parametrize("folder", ["tests/clients", "bench"])
+def test_the_lock_of_the_node_packages_has_hashes_and_names_no_host(folder: str) -> None:
+    lock = json.loads((ROOT / folder / "package-lock.json").read_text())
     packages = {name: each for name, each in lock["packages"].items() if name}
     assert packages
     assert [name for name, each in packages.items() if "resolved" in each] == []
