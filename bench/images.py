@@ -259,7 +259,7 @@ def measure_time(
                     cost = workers[engine].run(case.job(folder))
                     if done:
                         taken.setdefault((case.name, engine), []).append(cost)
-            if done and time.monotonic() > until:
+            if 0 < done < rounds and time.monotonic() > until:
                 progress(f"the time is up after {done} rounds")
                 break
     return {
