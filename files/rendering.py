@@ -4,6 +4,7 @@ All of it is encoded afresh: nothing of the source but its pixels is in it.
 """
 
 import io
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
@@ -33,6 +34,8 @@ _ENCODERS: Mapping[Format, Mapping[str, Any]] = {
     Format.AVIF: {"quality": 60, "speed": 8},
     Format.GIF: {"optimize": False},
 }
+# What Pillow raises for a frame that is broken or not there, and not for want of memory.
+_DAMAGED = (EOFError, OSError, SyntaxError, ValueError, IndexError, struct.error)
 _GIF_COLORS = 255  # and one that stands for "transparent"
 _WHITE, _NOTHING = (255, 255, 255, 255), (0, 0, 0, 0)
 
@@ -103,8 +106,14 @@ def _still(frame: Frame, plan: Plan, variation: Variation) -> bytes:
 def _moving(image: Image.Image, orientation: int, count: int, plan: Plan, variation: Variation) -> bytes:
     frames, durations = [], []
     for number in range(count):
-        image.seek(number)
-        frames.append(_on_canvas(laid_out(decoded(image, orientation, [plan]), plan), plan, opaque=False))
+        try:
+            image.seek(number)
+            frame = decoded(image, orientation, [plan])
+        except _DAMAGED:
+            if not frames:
+                raise
+            break  # browsers show what comes before it, too
+        frames.append(_on_canvas(laid_out(frame, plan), plan, opaque=False))
         # For some formats it is known only now.
         durations.append(int(image.info.get("duration", 0)) or _FRAME_DURATION)
     # How often it is shown, 0 for ever: a GIF that does not say, once.

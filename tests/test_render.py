@@ -493,6 +493,17 @@ def animation(source: str, **options: object) -> bytes:
     return encoded(first, source, save_all=True, append_images=others, duration=DURATIONS, **options)
 
 
+@pytest.mark.parametrize("format_", [WEBP, AVIF, GIF])
+@pytest.mark.parametrize("source", ["GIF", "PNG"])
+def test_an_animation_ends_before_a_frame_that_is_damaged(source, format_):
+    whole = animation(source)
+    damaged = whole[: len(whole) - 24]
+
+    shown = frames_of(rendered(damaged, variation(20, format_=format_)))
+    assert len(shown) == len(SHOWN) - 1
+    assert shown[0][0].convert("RGB").getpixel((10, 5)) == pytest.approx(SHOWN[0], abs=16)
+
+
 @pytest.mark.parametrize("source", ["GIF", "WEBP", "PNG", "AVIF"])
 @pytest.mark.parametrize("format_", [WEBP, AVIF, GIF])
 def test_an_animation_stays_one(source, format_):
