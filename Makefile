@@ -54,7 +54,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help run test lint format schema lock bench-images clean rebuild
+.PHONY: help run test lint format schema lock bench-images bench-requests clean rebuild
 
 help: ## list what make can do
 	@echo "Coffer: make TARGET"
@@ -126,11 +126,14 @@ $(VENV)/.bench: requirements-bench.txt $(DEV_STAMP)
 	$(call install,requirements-bench.txt)
 
 bench/node_modules/.package-lock.json: bench/package-lock.json
-	@echo "Installing the packages of bench/package-lock.json."
-	@npm ci --prefix bench --silent
+	@echo "Installing the packages of bench/package-lock.json; one is compiled, which takes a minute or two."
+	@npm_config_nodedir=$$(dirname $$(dirname $$(readlink -f $$(command -v node)))) npm ci --prefix bench --silent
 
 bench-images: $(VENV)/.bench bench/node_modules/.package-lock.json ## renditions against Pillow, sharp and pyvips; needs Node
 	@$(BIN)/python bench/images.py $(ARGS)
+
+bench-requests: $(DEV_STAMP) bench/node_modules/.package-lock.json ## requests per second against Apollo Server; needs Node
+	@$(BIN)/python bench/requests.py $(ARGS)
 
 clean: ## remove the virtual environment and all caches, but no data
 	rm -rf $(VENV) bench/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
