@@ -12,6 +12,8 @@ BIN := $(VENV)/bin
 ARGS ?=
 # Where `make schema` writes.
 SCHEMA ?= schema.graphql
+# What the browser tests drive: the one that is on the PATH, else Debian's.
+CHROMIUM := $(or $(shell command -v chromium),/usr/bin/chromium)
 
 # An environment whose interpreter was removed, or replaced by another minor
 # version in place, still looks installed to make. Ask it, and when it fails
@@ -54,7 +56,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help run test lint format schema lock bench-images bench-requests clean rebuild
+.PHONY: help run test test-browser screenshots lint format schema graphiql check-graphiql lock bench-images bench-requests clean rebuild
 
 help: ## list what make can do
 	@echo "Coffer: make TARGET"
@@ -96,6 +98,20 @@ run: $(RUN_STAMP) ## start the service; HOST, PORT and DATA_DIR are passed on
 test: $(DEV_STAMP) ## run the tests; ARGS="-k name" passes arguments to pytest
 	@$(BIN)/python -m pytest $(ARGS)
 
+test-browser: $(DEV_STAMP) $(CHROMIUM) ## drive the pages in Chromium; ARGS as for test
+	@$(BIN)/python -m pytest tests/browser $(ARGS)
+
+screenshots: $(DEV_STAMP) $(CHROMIUM) ## take the pictures in docs/ anew
+	@SCREENSHOTS=docs $(BIN)/python -m pytest tests/browser -k dark
+
+/usr/bin/chromium:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; \
+	else \
+		echo "The pages are tested in Chromium: install it (on Debian: apt-get install chromium)." >&2; \
+		exit 1; \
+	fi
+
 lint: $(DEV_STAMP) ## check style, types and the direction of imports
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m ruff format --check .
@@ -110,6 +126,22 @@ format: $(DEV_STAMP) ## mend what can be mended without thought; lint tells the 
 schema: $(DEV_STAMP) ## write schema.graphql from the code
 	@$(BIN)/python manage.py export_schema graph.schema:schema --path "$(SCHEMA)"
 	@[ -z "$$(tail -c 1 "$(SCHEMA)")" ] || echo >> "$(SCHEMA)"
+
+# What the page is built to is in the repository, so that running needs no Node.
+GRAPHIQL_SOURCE := graph/graphiql
+GRAPHIQL_BUILD := graph/static/graph/graphiql
+npm-build = cd $(GRAPHIQL_SOURCE) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error \
+	&& npm run --silent build -- --logLevel error
+
+graphiql: ## build the GraphiQL page from its source; needs Node
+	@$(npm-build)
+
+check-graphiql: ## build it elsewhere, and compare byte by byte with what is in the repository
+	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	($(npm-build) --outDir "$$scratch"); \
+	diff -rq "$$scratch" $(GRAPHIQL_BUILD) \
+		|| { echo "$(GRAPHIQL_BUILD) is not what $(GRAPHIQL_SOURCE) builds to: run \"make graphiql\" and commit the result." >&2; exit 1; }; \
+	echo "No difference."
 
 # The oldest supported version is the one to resolve for: the pins then hold on
 # every later one. ARGS=--upgrade takes newer releases.

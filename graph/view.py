@@ -233,10 +233,10 @@ def _method_not_allowed(allowed: Collection[str]) -> Refused:
 _PAGE_POLICY: Mapping[str, Collection[str]] = {
     "default-src": [CSP.NONE],
     "script-src": [CSP.SELF],
-    "style-src": [CSP.SELF],
-    "style-src-elem": [CSP.SELF, CSP.UNSAFE_INLINE],  # GraphiQL's editor adds style elements
-    "img-src": [CSP.SELF, "data:"],
-    "font-src": ["data:"],
+    "worker-src": [CSP.SELF],
+    "style-src": [CSP.SELF, CSP.UNSAFE_INLINE],  # GraphiQL's editor writes both elements and attributes
+    "img-src": [CSP.SELF, "data:", "blob:"],  # blob: what was picked and is not sent yet
+    "font-src": [CSP.SELF],
     "connect-src": [CSP.SELF],
     "base-uri": [CSP.NONE],
     "form-action": [CSP.NONE],
@@ -253,4 +253,4 @@ def _wants_page(request: HttpRequest) -> bool:
 
 @csp_override(_PAGE_POLICY)
 def _graphiql(request: HttpRequest) -> HttpResponse:
-    return render(request, "graph/graphiql.html")
+    return render(request, "graph/graphiql.html", {"introspection": settings.INTROSPECTION})

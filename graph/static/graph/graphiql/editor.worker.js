@@ -1,0 +1,1 @@
+import"./editor2.worker.js";
