@@ -22,6 +22,9 @@ venv-works = test -f $(VENV)/pyvenv.cfg && $(BIN)/python -c \
 	'import os, site; assert os.path.isdir(site.getsitepackages()[0])' 2>/dev/null
 REBUILD := $(if $(shell $(venv-works) && echo yes),,rebuild)
 
+# The pages that are built from a source of their own, by Node.
+PAGES := graphiql library
+
 # The development packages include those that run the service, so once they
 # are installed, running needs nothing else.
 RUN_STAMP := $(if $(wildcard $(VENV)/.dev),$(VENV)/.dev,$(VENV)/.run)
@@ -56,7 +59,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help run test test-browser screenshots lint format schema graphiql check-graphiql lock bench-images bench-requests clean rebuild
+.PHONY: help run test test-browser screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench-images graphiql check-graphiql bench-requests clean rebuild
 
 help: ## list what make can do
 	@echo "Coffer: make TARGET"
@@ -127,21 +130,25 @@ schema: $(DEV_STAMP) ## write schema.graphql from the code
 	@$(BIN)/python manage.py export_schema graph.schema:schema --path "$(SCHEMA)"
 	@[ -z "$$(tail -c 1 "$(SCHEMA)")" ] || echo >> "$(SCHEMA)"
 
-# What the page is built to is in the repository, so that running needs no Node.
-GRAPHIQL_SOURCE := graph/graphiql
-GRAPHIQL_BUILD := graph/static/graph/graphiql
-npm-build = cd $(GRAPHIQL_SOURCE) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error \
+# What the pages are built to is in the repository, so that running needs no Node.
+# $(call npm-build,page): by exactly the packages of its lock file
+npm-build = cd graph/$(1) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error \
 	&& npm run --silent build -- --logLevel error
 
 graphiql: ## build the GraphiQL page from its source; needs Node
-	@$(npm-build)
+	@$(call npm-build,$@)
 
-check-graphiql: ## build it elsewhere, and compare byte by byte with what is in the repository
+library: ## build the library page from its source; needs Node
+	@$(call npm-build,$@)
+
+check-pages: $(PAGES:%=check-%) ## build both elsewhere, and compare byte by byte with what is in the repository
+
+check-graphiql check-library: check-%:
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
-	($(npm-build) --outDir "$$scratch"); \
-	diff -rq "$$scratch" $(GRAPHIQL_BUILD) \
-		|| { echo "$(GRAPHIQL_BUILD) is not what $(GRAPHIQL_SOURCE) builds to: run \"make graphiql\" and commit the result." >&2; exit 1; }; \
-	echo "No difference."
+	($(call npm-build,$*) --outDir "$$scratch"); \
+	diff -rq "$$scratch" graph/static/graph/$* \
+		|| { echo "The build of $* is not what its source makes: run \"make $*\" and commit the result." >&2; exit 1; }; \
+	echo "The build of $* is what its source makes."
 
 # The oldest supported version is the one to resolve for: the pins then hold on
 # every later one. ARGS=--upgrade takes newer releases.

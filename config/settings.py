@@ -68,7 +68,8 @@ TEMPLATES = [
 # --- who -------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"
-LOGIN_URL = "admin:login"
+LOGIN_URL = "login"  # the admin has one of its own, for staff
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "library"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},

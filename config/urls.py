@@ -2,9 +2,9 @@
 
 from django.contrib import admin
 from django.urls import path, re_path
-from django.views.generic import RedirectView
 
 from files import serving
+from graph import pages
 from graph.schema import schema
 from graph.view import CofferGraphQLView
 
@@ -17,7 +17,9 @@ urlpatterns = [
     path("files/<uuid:file_id>/<path:name>", serving.download, name="download"),
     path("renditions/<uuid:file_id>/<str:variation>/<path:name>", serving.rendition, name="rendition"),
     path("admin/", admin.site.urls),
-    path("", RedirectView.as_view(pattern_name="graphql")),
+    path("login/", pages.login, name="login"),
+    path("logout/", pages.logout, name="logout"),
+    path("", pages.library, name="library"),
 ]
 
 handler400 = "graph.problems.bad_request"

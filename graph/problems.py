@@ -102,4 +102,4 @@ def _host(request: HttpRequest) -> str:
 
 
 def _is_for_people(request: HttpRequest) -> bool:
-    return request.path.startswith("/admin/")
+    return request.path == "/" or request.path.startswith(("/admin/", "/login/", "/logout/"))

@@ -496,11 +496,6 @@ def test_a_deployment_can_do_without_the_page(db, settings):
     assert answer.headers["Content-Type"].startswith("application/json")
 
 
-def test_the_front_door_leads_to_the_page(db):
-    answer = Client().get("/")
-    assert (answer.status_code, answer.headers["Location"]) == (302, "/graphql")
-
-
 # --- other addresses -------------------------------------------------------------------------------
 
 

@@ -3,15 +3,24 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
-from tests.e2e.conftest import DEVELOPER, Start, prepared, pytest_runtest_makereport, start
+from tests.e2e.conftest import DEVELOPER, Start, node, prepared, pytest_runtest_makereport, start
 from tests.e2e.server import Service, manage
 
-__all__ = ["prepared", "pytest_runtest_makereport", "start"]  # pytest finds them here
+__all__ = ["node", "prepared", "pytest_runtest_makereport", "start"]  # pytest finds them here
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = [
@@ -24,7 +33,17 @@ FLAGS = [
     "--disable-sync",
 ]
 PATIENCE = 30_000  # milliseconds until something that has to appear is missed; only failures take as long
-USERNAME, PASSWORD = "nora", "correct horse battery staple"
+PASSWORD = "correct horse battery staple"
+READERS = 60  # users who can sign in; each test is one of its own
+_next_reader = count()
+
+_ADD_READERS = f"""
+from django.contrib.auth.hashers import make_password
+password = make_password({PASSWORD!r})
+User.objects.bulk_create(User(username=f"reader{{n}}", password=password) for n in range({READERS}))
+"""
+
+expect.set_options(timeout=PATIENCE)
 
 # Told by the page itself; what workers do is told by the console alone.
 _REPORT_VIOLATIONS = """
@@ -44,16 +63,9 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def service(start: Start) -> Iterator[Service]:
     with start("browsed", settings=DEVELOPER) as service:
-        add_user(service)
+        added = manage("shell", "--command", _ADD_READERS, environ=service.environ)
+        assert added.returncode == 0, added.stderr
         yield service
-
-
-def add_user(service: Service) -> None:
-    """Somebody who can sign in."""
-    environ = service.environ | {"DJANGO_SUPERUSER_PASSWORD": PASSWORD}
-    who = ["--username", USERNAME, "--email", "nora@example.com"]
-    made = manage("createsuperuser", "--no-input", *who, environ=environ)
-    assert made.returncode == 0, made.stderr
 
 
 @dataclass
@@ -62,6 +74,7 @@ class Watched:
 
     page: Page
     origin: str
+    reader: str = ""
     asked: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
@@ -108,9 +121,16 @@ def watched(context: BrowserContext, service: Service) -> Iterator[Watched]:
 
 @pytest.fixture
 def signed_in(context: BrowserContext, service: Service) -> Iterator[Watched]:
-    """The same, with a session."""
-    sign_in(context, service)
-    yield from watch(context, service)
+    """The same, with the session of somebody who has no files yet."""
+    reader = f"reader{next(_next_reader)}"
+    page = context.new_page()
+    page.goto(f"{service.url}/")
+    sign_in(page, reader)
+    page.wait_for_url(f"{service.url}/")
+    page.close()
+    for watched in watch(context, service):
+        watched.reader = reader
+        yield watched
 
 
 def watch(context: BrowserContext, service: Service) -> Iterator[Watched]:
@@ -120,12 +140,7 @@ def watch(context: BrowserContext, service: Service) -> Iterator[Watched]:
     assert watched.complaints == []
 
 
-def sign_in(context: BrowserContext, service: Service) -> None:
-    page = context.new_page()
-    page.goto(f"{service.url}/admin/login/?next=/graphql")
-    page.get_by_label("Username").fill(USERNAME)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    page.wait_for_url("**/graphql")
-    page.evaluate("localStorage.clear()")
-    page.close()
+def sign_in(page: Page, reader: str, password: str = PASSWORD) -> None:
+    page.get_by_label("Username").fill(reader)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()

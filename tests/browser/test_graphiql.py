@@ -158,7 +158,7 @@ def test_a_pasted_token_opens_the_service_and_is_not_kept_in_the_browser(
 
 def test_docs_history_and_explorer_are_there(signed_in: Watched) -> None:
     graphiql = GraphiQL.opened(signed_in, "query Who { viewer { username } }")
-    assert graphiql.run() == {"data": {"viewer": {"username": "nora"}}}
+    assert graphiql.run() == {"data": {"viewer": {"username": signed_in.reader}}}
     page = graphiql.page
     page.get_by_role("button", name="Show Documentation Explorer").click()
     expect(page.get_by_text("storageUsage")).to_be_visible()

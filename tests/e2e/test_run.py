@@ -200,7 +200,7 @@ def browser(service: Service) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.mark.parametrize("path", ["/", "/graphql", "/graphql/"])
+@pytest.mark.parametrize("path", ["/graphql", "/graphql/"])
 def test_a_browser_gets_graphiql_and_everything_that_the_page_names(browser: httpx.Client, path: str) -> None:
     page = browser.get(path)
     assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")

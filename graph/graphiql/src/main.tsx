@@ -21,7 +21,7 @@ import { TABS } from './tabs.ts';
 
 const container = document.getElementById('graphiql');
 if (!container) throw new Error('The page has no place for GraphiQL.');
-const { introspection, user } = container.dataset;
+const { introspection, signIn, user } = container.dataset;
 
 // `/graphql#query=…&variables=…` opens that operation.
 const address = new URLSearchParams(location.hash.slice(1));
@@ -48,7 +48,7 @@ createRoot(container).render(
     onSchemaChange={(schema) => useFiles.setState({ schema })}
   >
     <GraphiQL.Logo>
-      <span className="page-user">{user ? `Signed in as ${user}` : 'Not signed in'}</span>
+      <span className="page-user">{user ? `Signed in as ${user}` : <a href={signIn}>Sign in</a>}</span>
     </GraphiQL.Logo>
     {introspection === 'off' && (
       <GraphiQL.Footer>

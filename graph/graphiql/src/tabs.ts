@@ -16,7 +16,7 @@ export const TABS: Tab[] = [
     `# Pick pictures in the pane Files,
 # then run this: Ctrl-Enter.
 #
-# Not signed in? Make a token,
+# Without a session, make a token,
 #   manage.py create_token NAME
 # and put it into Headers, below:
 #   {"Authorization": "Bearer …"}

@@ -88,6 +88,7 @@ class Command(BaseCommand):
     def _announce(self, env: Any, host: str) -> None:
         address = f"http://{host}:{env.port}"
         lines = ["", f"Coffer is ready at {address} (Ctrl-C stops it)."]
+        lines.append(f"  Library     {address}/")
         if settings.GRAPHIQL:
             lines.append(f"  GraphiQL    {address}/graphql")
         lines.append(f"  Admin       {address}/admin/")
