@@ -141,6 +141,22 @@ def test_the_starter_tabs_run_as_they_stand_one_after_the_other(
     assert service.rows() == before
 
 
+def test_an_operation_runs_the_moment_after_its_tab_was_opened(signed_in: Watched) -> None:
+    """GraphiQL learns its name a little later."""
+    graphiql = GraphiQL.opened(signed_in, "query Before { before: __typename }")
+    graphiql.run()
+    graphiql.write("response.json", "")
+    graphiql.page.evaluate(
+        """([query]) => {
+            const of = (name) => __MONACO.editor.getModels().find((each) => each.uri.path.endsWith(name));
+            of('operation.graphql').setValue(query);
+            document.querySelector('.graphiql-execute-button').click();
+        }""",
+        ["query After { after: __typename }"],
+    )
+    assert graphiql.answer() == {"data": {"after": "Query"}}
+
+
 def test_a_pasted_token_opens_the_service_and_is_not_kept_in_the_browser(
     watched: Watched, service: Service, pictures: list[Path]
 ) -> None:

@@ -46,6 +46,8 @@ def test_a_first_start_needs_nothing_and_says_all_that_a_newcomer_needs(tmp_path
         page = httpx.get(printed(service, "GraphiQL"), headers=PAGE, trust_env=False)
         assert page.status_code == 200
         assert "<title>Coffer" in page.text
+        library = httpx.get(printed(service, "Library"), headers=PAGE, trust_env=False, follow_redirects=True)
+        assert "Sign in" in library.text
 
         # In another terminal nothing is known of what this one was started with.
         command = printed(service, "A token")

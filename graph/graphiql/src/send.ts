@@ -1,7 +1,7 @@
 // GraphiQL's way to the service: JSON, or multipart where the operation takes files that were picked.
 
 import type { Fetcher } from '@graphiql/toolkit';
-import { type DocumentNode, parse } from 'graphql';
+import { type DocumentNode, type OperationDefinitionNode, parse } from 'graphql';
 
 import { type PickedFile, useFiles } from './state.ts';
 import { LAST_UPLOAD } from './tabs.ts';
@@ -44,10 +44,11 @@ function start(
   answer: (given: Variables) => void,
   refuse: (message: string) => void,
 ): void {
-  const files = boundFiles(operation, getState().files);
+  const definition = operationOf(parsed(operation.query), operation.operationName ?? undefined);
+  const files = definition ? boundFiles(definition, getState().files) : [];
   const paths = files.map(({ path }) => path);
   const variables = withNulls(withoutPlaceholders((operation.variables ?? {}) as Variables), paths);
-  const sent = { ...operation, variables };
+  const sent = { ...operation, variables, operationName: definition?.name?.value ?? operation.operationName };
   request.onload = () => answer(read(request));
   request.onerror = () =>
     refuse('There is no answer: the service is down, or the request is larger than MAX_REQUEST_SIZE lets in.');
@@ -62,9 +63,7 @@ function start(
   }
 }
 
-function boundFiles({ query, operationName }: Operation, picked: readonly PickedFile[]): Bound[] {
-  const operation = operationOf(parsed(query), operationName ?? undefined);
-  if (!operation) return [];
+function boundFiles(operation: OperationDefinitionNode, picked: readonly PickedFile[]): Bound[] {
   const places = placesOf(operation, getState().schema);
   const paths = pathsFor(picked.map(({ path }) => path), places);
   const files = picked

@@ -19,9 +19,11 @@ const ITEM = '*'; // in a place: any item of a list
 
 export type Variables = Record<string, unknown>;
 
+/** The one of that name, or the only one: just after a change of tabs, GraphiQL names that of the tab before. */
 export function operationOf(document?: DocumentNode, name?: string): OperationDefinitionNode | undefined {
   const operations = document?.definitions.filter((each) => each.kind === Kind.OPERATION_DEFINITION) ?? [];
-  return operations.find((each) => each.name?.value === name) ?? operations[0];
+  const named = operations.find((each) => each.name?.value === name);
+  return named ?? (operations.length === 1 ? operations[0] : undefined);
 }
 
 /** Paths such as `variables.file`, `variables.input.files.*`. Without a schema input objects stay closed. */

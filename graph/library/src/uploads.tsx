@@ -90,7 +90,7 @@ export function Uploads({ items, clear }: { items: readonly Item[]; clear: () =>
                 Cancel
               </button>
             )}
-            <span role="status">{item.said || (item.state === 'waits' ? 'Waits' : item.part === 1 ? 'Checked' : '')}</span>
+            <span role="status">{item.said || (item.part === 1 && 'All sent; being checked.')}</span>
           </li>
         ))}
       </ul>
