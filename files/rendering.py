@@ -104,7 +104,8 @@ def _still(frame: Frame, plan: Plan, variation: Variation) -> bytes:
 
 
 def _moving(image: Image.Image, orientation: int, count: int, plan: Plan, variation: Variation) -> bytes:
-    frames, durations = [], []
+    frames: list[Image.Image] = []
+    durations: list[int] = []
     for number in range(count):
         try:
             image.seek(number)
