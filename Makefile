@@ -59,7 +59,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help run test test-browser screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench-images graphiql check-graphiql bench-requests clean rebuild
+.PHONY: help run test test-browser screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench-images bench-requests clean rebuild
 
 help: ## list what make can do
 	@echo "Coffer: make TARGET"
