@@ -160,6 +160,8 @@ lock: $(DEV_STAMP) ## pin the packages that pyproject.toml asks for
 	@$(LOCK) --extra dev -o requirements-dev.txt
 	@$(LOCK) --constraint requirements-dev.txt -o requirements.txt
 	@$(LOCK) --constraint requirements-dev.txt --extra bench -o requirements-bench.txt
+	@$(LOCK) --constraint requirements-dev.txt --extra gcs -o requirements-gcs.txt
+	@$(LOCK) --constraint requirements-dev.txt --extra azure -o requirements-azure.txt
 
 $(VENV)/.bench: requirements-bench.txt $(DEV_STAMP)
 	$(call install,requirements-bench.txt)

@@ -5,7 +5,6 @@ deployment is mended in one go and not variable by variable.
 """
 
 import contextlib
-import importlib.util
 import os
 import secrets
 import sys
@@ -17,24 +16,10 @@ from typing import Any
 import environs
 from environs import validate
 
+from config import storages
 from files.profiles import parse_size
 
 ROOT = Path(__file__).resolve().parent.parent
-
-_STORAGES = ("local", "s3")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class S3Env:
-    """Where and as whom to reach an S3-compatible store; the names are those of django-storages."""
-
-    access_key_id: str | None
-    secret_access_key: str | None
-    bucket_name: str
-    region_name: str | None
-    endpoint_url: str | None
-    custom_domain: str | None
-    querystring_auth: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +35,8 @@ class Env:
     threads: int
     data_dir: Path
     database: dict[str, Any]
-    storage: str
-    s3: S3Env | None
+    storages: dict[str, dict[str, Any]]
+    sendfile: str | None
     profiles_path: Path
     user_quota: int | None
     url_lifetime: int
@@ -86,12 +71,10 @@ def read() -> Env:
     env.add_parser("size", _size)
     env.add_parser("folder", _folder)
     env.add_parser("database", _database)
-    env.add_parser("storage", _storage)
 
     data_dir = env.folder("DATA_DIR", str(ROOT / "var")) or ROOT  # ROOT: only until `seal` refuses
     host = env.str("HOST", "127.0.0.1", validate=validate.Length(min=1)) or ""
-    use_s3 = env.bool("USE_S3_STORAGE", False)
-    storage = env.storage("STORAGE", "s3" if use_s3 else "local")
+    entries, wrong_storages = storages.read(env, given=os.environ, data_dir=data_dir)
     debug = env.bool("DEBUG", False)
     values: dict[str, Any] = {
         "debug": debug,
@@ -104,8 +87,8 @@ def read() -> Env:
         "threads": env.int("THREADS", 16, validate=validate.Range(1, 1024)),
         "data_dir": data_dir,
         "database": env.database("DATABASE_URL", f"sqlite:///{data_dir / 'coffer.sqlite3'}"),
-        "storage": storage,
-        "s3": _s3(env) if storage == "s3" else None,
+        "storages": entries,
+        "sendfile": env.str("SENDFILE", None, validate=_sends_files),
         "profiles_path": env.path("COFFER_PROFILES", ROOT / "config" / "profiles.toml"),
         "user_quota": env.size("USER_QUOTA", None),
         "url_lifetime": env.int("URL_LIFETIME", 3600, validate=validate.Range(1, 7 * 24 * 3600)),
@@ -129,7 +112,9 @@ def read() -> Env:
     try:
         env.seal()
     except environs.EnvValidationError as error:
-        raise InvalidEnvironment(_problems(error)) from None
+        raise InvalidEnvironment(wrong_storages | _problems(error)) from None
+    if wrong_storages:
+        raise InvalidEnvironment(wrong_storages)
     return Env(secret_key=secret_key or _kept_secret_key(data_dir), **values)
 
 
@@ -204,42 +189,14 @@ def _database(value: str) -> dict[str, Any]:
     return config
 
 
-def _storage(value: str) -> str:
-    module = value.rpartition(".")[0]
-    if value in _STORAGES or (module and _can_import(module)):
-        return value
-    raise environs.ValidationError(
-        f"{value!r} is no storage: use {', '.join(_STORAGES)} or the dotted path of a Storage class."
-    )
-
-
-def _can_import(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
+def _sends_files(value: str | None) -> None:
+    if value not in {None, "nginx"}:
+        raise environs.ValidationError("has to be nginx, or left out.")
 
 
 def _strong(value: str | None) -> None:
     if value is not None and len(value) < 32:
         raise environs.ValidationError("is too short: use 32 characters or more, made at random.")
-
-
-def _is_url(value: str | None) -> None:
-    if value is not None and not value.startswith(("http://", "https://")):
-        raise environs.ValidationError("has to begin with https:// (or http://).")
-
-
-def _s3(env: environs.Env) -> S3Env:
-    return S3Env(
-        access_key_id=env.str("AWS_ACCESS_KEY_ID", None),
-        secret_access_key=env.str("AWS_SECRET_ACCESS_KEY", None),
-        bucket_name=env.str("AWS_STORAGE_BUCKET_NAME", validate=validate.Length(min=3, max=63)),
-        region_name=env.str("AWS_S3_REGION_NAME", None),
-        endpoint_url=env.str("AWS_S3_ENDPOINT_URL", None, validate=_is_url),
-        custom_domain=env.str("AWS_S3_CUSTOM_DOMAIN", None),
-        querystring_auth=env.bool("AWS_QUERYSTRING_AUTH", True),
-    )
 
 
 def _kept_secret_key(data_dir: Path) -> str:

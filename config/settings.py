@@ -3,7 +3,6 @@
 from typing import Any
 
 import django_stubs_ext
-from botocore.config import Config
 from django.utils.csp import CSP
 
 from config import env as environment
@@ -112,42 +111,9 @@ CACHES = {
 # --- bytes -----------------------------------------------------------------------------------------
 
 
-def _file_storage() -> dict[str, Any]:
-    if ENV.s3 is not None:
-        return {
-            "BACKEND": "storages.backends.s3.S3Storage",
-            "OPTIONS": {
-                "access_key": ENV.s3.access_key_id,
-                "secret_key": ENV.s3.secret_access_key,
-                "bucket_name": ENV.s3.bucket_name,
-                "region_name": ENV.s3.region_name,
-                "endpoint_url": ENV.s3.endpoint_url,
-                "custom_domain": ENV.s3.custom_domain,
-                "querystring_auth": ENV.s3.querystring_auth,
-                "client_config": Config(
-                    signature_version="s3v4",
-                    connect_timeout=3,
-                    read_timeout=10,
-                    retries={"total_max_attempts": 3, "mode": "standard"},
-                ),
-                "max_memory_size": 1024 * 1024,  # of an object that is read; by default all of it
-                # Keys are unique: asking first whether one is taken would cost a request for each save.
-                "file_overwrite": True,
-                # Objects are private unless an ACL says otherwise, and buckets as AWS makes them now refuse
-                # requests with an ACL.
-                "default_acl": None,
-                "object_parameters": {"CacheControl": "max-age=86400"},
-            },
-        }
-    if ENV.storage == "local":
-        return {"BACKEND": "files.disk.DiskStorage", "OPTIONS": {"location": ENV.data_dir / "files"}}
-    return {"BACKEND": ENV.storage}
-
-
-STORAGES = {
-    "default": _file_storage(),
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-}
+# `default` keeps files, further ones those that the operator wants elsewhere, `staticfiles` the pages' own.
+STORAGES = ENV.storages
+SENDFILE = ENV.sendfile
 
 # Bytes wait here until they are checked. On local disk it has to be the file system of the files
 # themselves, so that keeping them is a link and not a second copy.
@@ -157,11 +123,15 @@ STATIC_URL = "static/"
 STATIC_ROOT = ENV.data_dir / "static"
 STATIC_ROOT.mkdir(exist_ok=True)  # WhiteNoise looks into it at start
 WHITENOISE_USE_FINDERS = True  # no collectstatic before the first start
+_static_domain = STORAGES["staticfiles"].get("OPTIONS", {}).get("custom_domain")
+STATIC_SOURCES = [f"https://{_static_domain.partition('/')[0]}"] if _static_domain else []
 WHITENOISE_AUTOREFRESH = DEBUG
 
 # --- Coffer ----------------------------------------------------------------------------------------
 
-UPLOAD_PROFILES = profiles.load_or_exit(ENV.profiles_path)
+UPLOAD_PROFILES = profiles.load_or_exit(
+    ENV.profiles_path, storages=[alias for alias in STORAGES if alias != "staticfiles"]
+)
 USER_QUOTA = ENV.user_quota
 URL_LIFETIME = ENV.url_lifetime
 MAX_REQUEST_SIZE = ENV.max_request_size
@@ -184,9 +154,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 # --- pages -----------------------------------------------------------------------------------------
 
 SECURE_CSP = {
-    "default-src": [CSP.SELF],
-    "img-src": [CSP.SELF, "data:", "blob:"],
-    "style-src": [CSP.SELF, CSP.UNSAFE_INLINE],
+    "default-src": [CSP.SELF, *STATIC_SOURCES],
+    "img-src": [CSP.SELF, *STATIC_SOURCES, "data:", "blob:"],
+    "style-src": [CSP.SELF, *STATIC_SOURCES, CSP.UNSAFE_INLINE],
     "object-src": [CSP.NONE],
     "base-uri": [CSP.NONE],
     "frame-ancestors": [CSP.NONE],

@@ -6,7 +6,7 @@ A mistake in the file stops the start; all mistakes are named at once, each with
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -52,7 +52,8 @@ MAX_STRIPPED_SIZE = 64 * 1024**2  # bytes; an image is in memory while its metad
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadProfile:
     """One purpose. `max_size` in bytes; `max_pixels` over all frames; `fit` as (width, height) in pixels;
-    `strip` says that nothing but the picture is kept of an image."""
+    `strip` says that nothing but the picture is kept of an image. `storage` is the alias of where its files
+    are kept, None for what follows from their visibility."""
 
     name: str
     description: str
@@ -62,6 +63,7 @@ class UploadProfile:
     max_pixels: int
     fit: tuple[int, int] | None
     strip: bool = False
+    storage: str | None = None
     presets: Mapping[str, Variation] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -94,8 +96,9 @@ def parse_size(text: str) -> int:
     return int(match[1]) * _UNITS[match[2] or "B"]
 
 
-def parse(text: str, *, source: str) -> Profiles:
-    """The profiles of one TOML text, by name. Raises InvalidProfiles with every mistake in it."""
+def parse(text: str, *, source: str, storages: Collection[str] = ()) -> Profiles:
+    """The profiles of one TOML text, by name, which may keep files in these storages. Raises InvalidProfiles
+    with every mistake in it."""
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -104,15 +107,20 @@ def parse(text: str, *, source: str) -> Profiles:
     parsed = {name: _profile(name, table, mistakes) for name, table in tables.items()}
     if DEFAULT_PROFILE not in tables:
         mistakes.append(f"{DEFAULT_PROFILE}: this profile is missing, and uploads that name none use it")
+    mistakes.extend(
+        f"{name}.storage: there is no storage {profile.storage!r}; there are {', '.join(storages)}"
+        for name, profile in parsed.items()
+        if profile is not None and profile.storage not in {None, *storages}
+    )
     if mistakes:
         raise InvalidProfiles(source, mistakes)
     return MappingProxyType({name: profile for name, profile in parsed.items() if profile is not None})
 
 
-def load_or_exit(path: Path) -> Profiles:
+def load_or_exit(path: Path, *, storages: Collection[str] = ()) -> Profiles:
     """`parse` of a file, for a process that is starting: mistakes end it with the message alone."""
     try:
-        return parse(path.read_text(encoding="utf-8"), source=str(path))
+        return parse(path.read_text(encoding="utf-8"), source=str(path), storages=storages)
     except (OSError, UnicodeDecodeError) as error:
         sys.exit(f"Coffer cannot start: the upload profiles cannot be read from {path}: {error}")
     except InvalidProfiles as error:
@@ -219,6 +227,7 @@ _READERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
         "max_pixels": _positive,
         "fit": _box,
         "strip": _flag,
+        "storage": _text,
         "presets": _presets,
     }
 )

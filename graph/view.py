@@ -232,11 +232,13 @@ def _method_not_allowed(allowed: Collection[str]) -> Refused:
 
 _PAGE_POLICY: Mapping[str, Collection[str]] = {
     "default-src": [CSP.NONE],
-    "script-src": [CSP.SELF],
+    "script-src": [CSP.SELF, *settings.STATIC_SOURCES],
     "worker-src": [CSP.SELF],
-    "style-src": [CSP.SELF, CSP.UNSAFE_INLINE],  # GraphiQL's editor writes both elements and attributes
-    "img-src": [CSP.SELF, "data:", "blob:"],  # blob: what was picked and is not sent yet
-    "font-src": [CSP.SELF],
+    # GraphiQL's editor writes both elements and attributes.
+    "style-src": [CSP.SELF, *settings.STATIC_SOURCES, CSP.UNSAFE_INLINE],
+    # blob: what was picked and is not sent yet
+    "img-src": [CSP.SELF, *settings.STATIC_SOURCES, "data:", "blob:"],
+    "font-src": [CSP.SELF, *settings.STATIC_SOURCES],
     "connect-src": [CSP.SELF],
     "base-uri": [CSP.NONE],
     "form-action": [CSP.NONE],

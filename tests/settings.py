@@ -8,7 +8,15 @@ import tempfile
 _data_dir = tempfile.mkdtemp(prefix="coffer-tests-")
 atexit.register(shutil.rmtree, _data_dir, ignore_errors=True)
 
-for name in ("STORAGE", "USE_S3_STORAGE", "DATABASE_URL", "COFFER_PROFILES", "USER_QUOTA", "DEBUG"):
+for name in (
+    "STORAGE",
+    "STORAGES",
+    "USE_S3_STORAGE",
+    "DATABASE_URL",
+    "COFFER_PROFILES",
+    "USER_QUOTA",
+    "DEBUG",
+):
     os.environ.pop(name, None)
 os.environ |= {
     "DATA_DIR": _data_dir,

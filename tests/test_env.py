@@ -59,7 +59,11 @@ def test_with_nothing_set_coffer_keeps_all_in_one_folder_of_the_project(monkeypa
     assert found.secret_key == (data_dir / "secret_key").read_text()
     assert found.database["ENGINE"] == "django.db.backends.sqlite3"
     assert found.database["NAME"] == str(data_dir / "coffer.sqlite3")
-    assert (found.storage, found.s3) == ("local", None)
+    assert found.storages["default"] == {
+        "BACKEND": "files.disk.DiskStorage",
+        "OPTIONS": {"location": data_dir / "files"},
+    }
+    assert set(found.storages) == {"default", "staticfiles"}
     assert found.profiles_path == tmp_path / "project" / "config" / "profiles.toml"
 
 
@@ -116,8 +120,7 @@ def test_the_data_folder_is_made_for_its_owner_and_group(monkeypatch, tmp_path):
         ("QUERIES_BY_GET", "true", "queries_by_get", True),
         ("MAX_BATCH", "100", "max_batch", 100),
         ("COFFER_PROFILES", "/etc/coffer/profiles.toml", "profiles_path", Path("/etc/coffer/profiles.toml")),
-        ("STORAGE", "local", "storage", "local"),
-        ("STORAGE", "django.core.files.storage.InMemoryStorage", "storage", None),
+        ("SENDFILE", "nginx", "sendfile", "nginx"),
         ("SECRET_KEY", A_KEY, "secret_key", A_KEY),
         ("CSRF_TRUSTED_ORIGINS", "https://a.example", "csrf_trusted_origins", ("https://a.example",)),
     ],
@@ -183,76 +186,6 @@ def test_the_service_answers_to_its_own_names(monkeypatch, variables, expected):
     assert env.read().allowed_hosts == expected
 
 
-# --- the store -------------------------------------------------------------------------------------
-
-S3 = {
-    "AWS_ACCESS_KEY_ID": "id",
-    "AWS_SECRET_ACCESS_KEY": "secret",
-    "AWS_STORAGE_BUCKET_NAME": "bucket",
-    "AWS_S3_REGION_NAME": "fra1",
-    "AWS_S3_ENDPOINT_URL": "https://store.example",
-    "AWS_S3_CUSTOM_DOMAIN": "cdn.example",
-    "AWS_QUERYSTRING_AUTH": "false",
-}
-
-
-@pytest.mark.parametrize("switch", [{"USE_S3_STORAGE": "True"}, {"STORAGE": "s3"}])
-def test_an_s3_store_is_read_from_the_usual_variables(monkeypatch, switch):
-    for name, value in (S3 | switch).items():
-        monkeypatch.setenv(name, value)
-
-    found = env.read()
-    assert found.storage == "s3"
-    assert found.s3 == env.S3Env(
-        access_key_id="id",
-        secret_access_key="secret",
-        bucket_name="bucket",
-        region_name="fra1",
-        endpoint_url="https://store.example",
-        custom_domain="cdn.example",
-        querystring_auth=False,
-    )
-
-
-def test_a_bucket_is_all_that_an_s3_store_needs(monkeypatch):
-    monkeypatch.setenv("USE_S3_STORAGE", "1")
-    monkeypatch.setenv("AWS_STORAGE_BUCKET_NAME", "bucket")
-
-    assert env.read().s3 == env.S3Env(
-        access_key_id=None,
-        secret_access_key=None,
-        bucket_name="bucket",
-        region_name=None,
-        endpoint_url=None,
-        custom_domain=None,
-        querystring_auth=True,
-    )
-
-
-def test_the_variables_of_s3_mean_nothing_to_local_disk(monkeypatch):
-    for name, value in (S3 | {"AWS_QUERYSTRING_AUTH": "nonsense"}).items():
-        monkeypatch.setenv(name, value)
-
-    assert env.read().s3 is None
-
-
-@pytest.mark.parametrize(
-    "variable, value",
-    [
-        ("AWS_STORAGE_BUCKET_NAME", None),
-        ("AWS_STORAGE_BUCKET_NAME", ""),
-        ("AWS_QUERYSTRING_AUTH", "perhaps"),
-        ("AWS_S3_ENDPOINT_URL", "store.example"),
-    ],
-)
-def test_an_s3_store_that_could_not_work_is_refused_at_start(monkeypatch, variable, value):
-    for name, set_to in (S3 | {"STORAGE": "s3", variable: value}).items():
-        if set_to is not None:
-            monkeypatch.setenv(name, set_to)
-
-    assert list(problems()) == [variable]
-
-
 # --- mistakes --------------------------------------------------------------------------------------
 
 
@@ -284,6 +217,7 @@ def test_an_s3_store_that_could_not_work_is_refused_at_start(monkeypatch, variab
         ("STORAGE", ""),
         ("STORAGE", "a.b-c"),
         ("STORAGE", ".."),
+        ("SENDFILE", "apache"),
         ("USE_S3_STORAGE", "s3"),
         ("DATABASE_URL", ""),
         ("DATABASE_URL", "coffer.sqlite3"),

@@ -255,9 +255,3 @@ def test_an_object_on_s3_bears_the_detected_type_and_may_be_cached(storage: Any,
     stored = storage.bucket.Object("looks-like.html")
     assert stored.content_type == "image/png"
     assert stored.cache_control == "max-age=86400"
-
-
-@pytest.mark.parametrize("backend", ["s3"], indirect=True)
-def test_an_object_on_s3_is_read_by_way_of_a_file_and_not_held_in_memory(storage: Any) -> None:
-    # django-storages takes 0 for no limit.
-    assert 0 < storage.max_memory_size <= 4 * MIB

@@ -1,0 +1,154 @@
+"""S3 and what speaks its protocol, as a storage: objects are written once, read in ranges, and their
+addresses signed here without asking the store."""
+
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import IO, Any, Literal
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
+
+import storages.backends.s3
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.exceptions import ClientError, NoCredentialsError
+from django.core.files.base import File
+from django.utils.deconstruct import deconstructible
+from storages.utils import clean_name
+
+from files import buckets
+
+_CONNECTIONS = 50  # of the client that all threads share; more than are kept waiting are closed after use
+
+
+@deconstructible(path="files.s3.S3Storage")
+class S3Storage(buckets.WriteOnceMixin, storages.backends.s3.S3Storage):  # type: ignore[misc]
+    """django-storages' S3 with the options of that; those that are not given are these.
+
+    `file_overwrite` means that the store may replace what is there, for stores that know no If-None-Match.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if "client_config" not in options:
+            self.client_config = _config(self.endpoint_url, self.addressing_style)
+
+    def get_default_settings(self) -> dict[str, Any]:
+        return {
+            **super().get_default_settings(),
+            "file_overwrite": False,
+            # Without a word about it objects are private, and buckets as AWS makes them refuse every ACL.
+            "default_acl": None,
+            "object_parameters": {"CacheControl": buckets.CACHE_CONTROL},
+        }
+
+    @property
+    def connection(self) -> Any:
+        is_new = getattr(self._connections, "connection", None) is None
+        connection = super().connection
+        if is_new and not self.file_overwrite:
+            events = connection.meta.client.meta.events
+            for operation in ("PutObject", "CompleteMultipartUpload"):
+                events.register(f"provide-client-params.s3.{operation}", _unless_there)
+        return connection
+
+    def signed_url(self, name: str, *, lifetime: int, disposition: str, content_type: str) -> str | None:
+        """The object's address for `lifetime` seconds, 7 days at the most, with these headers in the answer.
+
+        With `querystring_auth` off, the plain address, for which the object's own headers hold; None if
+        those are not what is asked for.
+        """
+        key = self._normalize_name(clean_name(name))
+        base, region = self._address
+        address = f"{base}/{quote(key)}"
+        if not self.querystring_auth:
+            return address if buckets.bears(content_type, disposition) else None
+        wanted = {"response-content-disposition": disposition, "response-content-type": content_type}
+        address = f"{address}?{urlencode(wanted, quote_via=quote)}"
+        lifetime = min(lifetime, buckets.MAX_LIFETIME)
+        if self.custom_domain and self.cloudfront_signer:
+            until = datetime.now(UTC) + timedelta(seconds=lifetime)
+            signed: str = self.cloudfront_signer.generate_presigned_url(address, date_less_than=until)
+            return signed
+        # The client's own method does this in twice the time, of which most goes into finding the address.
+        request = AWSRequest(method="GET", url=address)
+        S3SigV4QueryAuth(self._credentials, "s3", region, expires=lifetime).add_auth(request)
+        return str(request.url)
+
+    @cached_property
+    def _address(self) -> tuple[str, str]:
+        """Where objects are, without the slash before their keys, and the region to sign for: as botocore
+        finds them for this bucket, or behind the custom domain."""
+        client = self.bucket.meta.client
+        example = urlsplit(
+            client.generate_presigned_url("get_object", {"Bucket": self.bucket_name, "Key": "-"})
+        )
+        (scope,) = parse_qs(example.query)["X-Amz-Credential"]
+        region = scope.split("/")[2]
+        if self.custom_domain:
+            return f"{self.url_protocol}//{self.custom_domain.rstrip('/')}", region
+        return f"{example.scheme}://{example.netloc}{example.path.removesuffix('/-')}", region
+
+    @cached_property
+    def _credentials(self) -> Any:
+        """Those that renew themselves do so when they are used."""
+        credentials = self._create_session().get_credentials()
+        if credentials is None:
+            raise NoCredentialsError
+        return credentials
+
+    def _open(self, name: str, mode: str = "rb") -> File[bytes]:
+        """To be read, in memory that does not grow with the object. Raises FileNotFoundError."""
+        if mode != "rb":
+            raise ValueError("Objects are read as bytes, and written by save() alone.")
+        client, key = self.bucket.meta.client, self._normalize_name(clean_name(name))
+
+        def begin(offset: int) -> IO[bytes]:
+            # Of the very object that was opened, should another one take its place.
+            part = {"Range": f"bytes={offset}-", "IfMatch": answer["ETag"]}
+            stream: IO[bytes] = client.get_object(Bucket=self.bucket_name, Key=key, **part)["Body"]
+            return stream
+
+        try:
+            answer = client.get_object(Bucket=self.bucket_name, Key=key)
+        except client.exceptions.NoSuchKey:
+            raise FileNotFoundError(f"There is no object {name}.") from None
+        reader = buckets.RangedReader(begin, size=answer["ContentLength"], stream=answer["Body"])
+        return buckets.as_file(reader, name)
+
+    def _save(self, name: str, content: File[bytes]) -> str:
+        try:
+            return str(super()._save(name, content))
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 412:
+                raise
+            buckets.confirm(self, name, content)
+            return name
+
+    def _get_write_parameters(self, name: str, content: Any = None) -> dict[str, Any]:
+        parameters: dict[str, Any] = super()._get_write_parameters(name, content)
+        disposition = buckets.disposition(parameters["ContentType"])
+        return {"ContentDisposition": disposition, **parameters} if disposition else parameters
+
+
+def _config(endpoint_url: str | None, addressing_style: str | None) -> Config:
+    # Where the bucket is a part of the host, Amazon's addresses have the region in them: those of the other
+    # kind are redirected for the first hours of a bucket, and a signature does not survive that.
+    style: Any = addressing_style or ("auto" if endpoint_url else "virtual")
+    # Amazon's newer checksums are refused by many stores that speak an older S3.
+    checksums: Literal["when_required", "when_supported"] = (
+        "when_required" if endpoint_url else "when_supported"
+    )
+    return Config(
+        signature_version="s3v4",
+        s3={"addressing_style": style},
+        connect_timeout=buckets.CONNECT_TIMEOUT,
+        read_timeout=buckets.READ_TIMEOUT,
+        retries={"total_max_attempts": 3, "mode": "standard"},
+        max_pool_connections=_CONNECTIONS,
+        request_checksum_calculation=checksums,
+        response_checksum_validation=checksums,
+    )
+
+
+def _unless_there(params: dict[str, Any], **_: Any) -> dict[str, Any]:
+    return {"IfNoneMatch": "*", **params}
