@@ -170,8 +170,9 @@ def _keep(claim: Rendition, rendered: Rendered) -> None:
     claim.size = len(rendered.content)
     claim.made_at = timezone.now()
     ours = Rendition.objects.filter(pk=claim.pk, key=claim.key, made_at=None)
-    if not ours.update(size=claim.size, made_at=claim.made_at):
-        # The file was deleted meanwhile, or we were taken for dead and another one makes it.
+    # Beside its file: a rendition of what was moved to a private bucket must not stay in a public one.
+    if not ours.filter(file__storage=claim.storage).update(size=claim.size, made_at=claim.made_at):
+        # The file was moved or deleted meanwhile, or we were taken for dead and another one makes it.
         storage.delete(key=claim.key, alias=claim.storage)
         raise FileNotFoundError(f"The claim to {claim.key} is gone.")
 

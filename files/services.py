@@ -39,7 +39,7 @@ from files.errors import (
 from files.exif import Exif
 from files.geometry import CENTRE, FocalPoint
 from files.inspection import Facts
-from files.models import File, FileKind, Visibility, new_id
+from files.models import File, FileKind, Rendition, Visibility, new_id
 from files.outages import DATABASE_ERRORS, is_outage
 from files.profiles import DECODERS, UploadProfile
 from files.receive import Received
@@ -114,6 +114,13 @@ def update(*, viewer: User, file_id: UUID, changes: Description) -> File:
             setattr(file, field, value)
         file.updated_at = timezone.now()
         file.save(update_fields=[*fields, "updated_at"])
+        profile = settings.UPLOAD_PROFILES.get(file.profile)
+        moves = storage.alias_for(profile, file.visibility) != file.storage and "visibility" in fields
+        if moves:
+            transaction.on_commit(lambda: tasks.relocate.enqueue(str(file_id)), robust=True)
+    if moves:
+        with _database_errors():
+            file.refresh_from_db(fields=["storage"])  # by default the move is done by now
     return file
 
 
@@ -140,7 +147,9 @@ def delete_many(*, viewer: User, file_ids: Iterable[UUID]) -> list[Deleted | Fil
 
 def delete_row(file: File) -> None:
     """Delete the row in the caller's transaction, and its bytes when that commits."""
-    objects = [(file.key, file.storage), *file.renditions.values_list("key", "storage")]
+    # As they are now, and until this is certain: they may be on their way to another storage.
+    rows = (File.objects.filter(pk=file.pk), Rendition.objects.filter(file=file))
+    objects = [each for row in rows for each in row.select_for_update().values_list("key", "storage")]
     file.delete()
 
     def delete_objects() -> None:
@@ -203,7 +212,8 @@ def _keep(
     file_id = new_id()
     extension = content_types.extension(facts.content_type)
     key = storage.key_of(file_id=file_id, profile=profile.name, extension=extension, now=now)
-    storage.save(key=key, content=received.staged(name=key, content_type=facts.content_type))
+    alias = storage.alias_for(profile, fields["visibility"])
+    storage.save(key=key, content=received.staged(name=key, content_type=facts.content_type), alias=alias)
     inserted = False
     try:
         with _database_errors(), transaction.atomic():
@@ -217,7 +227,7 @@ def _keep(
                 size=received.size,
                 md5=received.md5,
                 sha256=received.sha256,
-                storage=storage.ALIAS,
+                storage=alias,
                 key=key,
                 created_at=now,
                 updated_at=now,
@@ -233,7 +243,7 @@ def _keep(
             # The commit failed, perhaps only its answer: with the bytes kept, either way is safe.
             logger.error("It is not certain that the row of %s was committed; its bytes are kept.", key)
         else:
-            _delete_object(key=key, alias=storage.ALIAS)
+            _delete_object(key=key, alias=alias)
         if inserted and isinstance(error, IntegrityError):
             # Foreign keys are checked at the commit: the owner was deleted meanwhile.
             raise StorageUnavailable(retryable=False) from error

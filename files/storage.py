@@ -10,16 +10,19 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from uuid import UUID
 
+from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import Storage, storages
 
 from files.errors import StorageUnavailable
 from files.models import File as FileRow
-from files.models import Rendition
+from files.models import Rendition, Visibility
+from files.profiles import UploadProfile
 
 logger = logging.getLogger(__name__)
 
 ALIAS = "default"
+PUBLIC_ALIAS = "public"
 
 
 class UnexpectedKey(Exception):
@@ -29,6 +32,16 @@ class UnexpectedKey(Exception):
 def key_of(*, file_id: UUID, profile: str, extension: str, now: datetime) -> str:
     """`<profile>/YYYY/MM/DD/<id><extension>`: made by us, with nothing in it that a client sent."""
     return f"{profile}/{now:%Y/%m/%d}/{file_id}{extension}"
+
+
+def alias_for(profile: UploadProfile | None, visibility: str) -> str:
+    """The storage that keeps such a file: the profile's own, or one for what is public, if there is one.
+
+    None stands for a profile that is not offered any more.
+    """
+    if profile is not None and profile.storage is not None:
+        return profile.storage
+    return PUBLIC_ALIAS if visibility == Visibility.PUBLIC and PUBLIC_ALIAS in settings.STORAGES else ALIAS
 
 
 def save(*, key: str, content: File[bytes], alias: str = ALIAS) -> None:
@@ -48,8 +61,19 @@ def delete(*, key: str, alias: str) -> None:
 
 def open_object(row: FileRow | Rendition) -> File[bytes]:
     """The object's bytes from the start. Raises FileNotFoundError and StorageUnavailable."""
-    with _typed(f"open {row.key}"):
-        return storages[row.storage].open(row.key, "rb")
+    return open_key(key=row.key, alias=row.storage)
+
+
+def open_key(*, key: str, alias: str) -> File[bytes]:
+    """The same, of an object that the row does not name."""
+    with _typed(f"open {key}"):
+        return storages[alias].open(key, "rb")
+
+
+def exists(*, key: str, alias: str) -> bool:
+    """There is an object of this key. Raises StorageUnavailable."""
+    with _typed(f"look for {key}", may_be_missing=False):
+        return storages[alias].exists(key)
 
 
 def describe(alias: str) -> tuple[str, str | None]:

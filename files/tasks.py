@@ -6,14 +6,29 @@ from uuid import UUID
 from django.conf import settings
 from django.tasks import task
 
-from files import renditions
+from files import relocation, renditions, storage
 from files.errors import FileError
 from files.geometry import FocalPoint
 from files.models import File
 from files.profiles import UploadProfile
+from files.relocation import RelocationFailed
 from files.variations import Format
 
 logger = logging.getLogger(__name__)
+
+
+@task()
+def relocate(file_id: str) -> None:
+    """Move the file to the storage that its profile and its visibility ask for by now. Doing it twice finds
+    it there; what fails leaves it where it was, readable as before."""
+    file = File.objects.filter(pk=UUID(file_id)).first()
+    if file is None:
+        return
+    alias = storage.alias_for(settings.UPLOAD_PROFILES.get(file.profile), file.visibility)
+    try:
+        relocation.move(file, alias)
+    except (FileError, FileNotFoundError, RelocationFailed):
+        logger.exception("%s could not be moved to %s.", file_id, alias)
 
 
 @task()
