@@ -1,9 +1,11 @@
 """Files in Django's admin: to look at, to describe and to delete. Uploads are made over GraphQL."""
 
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import orjson
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -12,9 +14,10 @@ from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html
+from django.views.decorators.csp import csp_override
 
 from accounts.models import User
-from files import services, signing
+from files import services, signing, storage
 from files.errors import InvalidInput
 from files.geometry import Size
 from files.models import File
@@ -144,6 +147,12 @@ class FileAdmin(admin.ModelAdmin[File]):
     def human_size(self, file: File) -> str:
         return filesizeformat(file.size)
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return _with_previews(super().changelist_view)(request, extra_context)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **named: Any) -> Any:
+        return _with_previews(super().changeform_view)(request, *args, **named)
+
     def save_model(self, request: HttpRequest, obj: File, form: FileForm, change: bool) -> None:
         changes = {field: form.cleaned_data[field] for field in form.changed_data}
         obj.updated_at = services.update(
@@ -160,5 +169,13 @@ class FileAdmin(admin.ModelAdmin[File]):
                 services.delete_row(file)
 
 
+def _with_previews(view: Callable[..., Any]) -> Callable[..., Any]:
+    """The view, whose page may show images from where their addresses lead."""
+    policy = cast(Mapping[str, list[str]], settings.SECURE_CSP)
+    images = {"img-src": [*policy["img-src"], *storage.origins()]}
+    shown: Callable[..., Any] = csp_override({**policy, **images})(view)
+    return shown
+
+
 def _address(file: File) -> str:
-    return signing.path(signing.grant(file, lifetime=_PREVIEW_LIFETIME, download=False), name=file.name)
+    return signing.address(file, lifetime=_PREVIEW_LIFETIME, download=False)[0]

@@ -58,6 +58,13 @@ class DiskStorage(FileSystemStorage):
         with contextlib.suppress(FileNotFoundError):
             Path(self.path(name)).unlink()
 
+    def relative_path(self, name: str) -> str:
+        """Where the object is, from the folder above this storage's. Raises FileNotFoundError."""
+        path = Path(self.path(name))
+        if not path.is_file():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return str(path.relative_to(Path(self.location).parent))
+
     def listdir(self, path: str) -> tuple[list[str], list[str]]:
         folders, files = super().listdir(path)
         return [folder for folder in folders if folder != _DRAFTS], files

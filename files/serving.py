@@ -11,7 +11,6 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import PurePath
 from typing import IO
 from uuid import UUID
 
@@ -19,19 +18,22 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.cache import get_conditional_response, patch_cache_control, patch_vary_headers
-from django.utils.http import content_disposition_header, http_date, quote_etag
+from django.utils.http import http_date, quote_etag
 from django.views.decorators.csrf import csrf_exempt
 
-from files import byte_ranges, pooling, renditions, signing, storage
+from files import byte_ranges, pooling, presentation, renditions, signing, storage
+from files.buckets import MAX_LIFETIME
 from files.byte_ranges import ByteRange
 from files.errors import RETRY_AFTER, InvalidImage, InvalidRendition, StorageUnavailable
 from files.models import File, Rendition
 from files.outages import DATABASE_ERRORS, is_outage
+from files.presentation import Presentation
 from files.variations import Variation
 
 logger = logging.getLogger(__name__)
 
 _CHUNK_SIZE = 256 * 1024
+_MARGIN = 60  # seconds by which a redirection is forgotten before its address expires
 
 # A document that is opened in spite of all: no scripts, no origin, nothing loaded.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src 'self'; sandbox"
@@ -42,13 +44,11 @@ class _Served:
     """What a response is made of. `size` in bytes, `modified` in seconds since 1970, `max_age` in seconds."""
 
     row: File | Rendition
-    name: str
+    shown: Presentation
     size: int
-    content_type: str
     etag: str
     modified: int
     max_age: int
-    inline: bool
 
 
 @csrf_exempt  # nothing is changed here, and the check would read the body of whatever is sent
@@ -60,13 +60,11 @@ def download(request: HttpRequest, file_id: UUID, name: str) -> HttpResponseBase
         file = File.objects.get(pk=file_id)
         return _Served(
             row=file,
-            name=file.name,
+            shown=presentation.of_file(file, download=grant.download),
             size=file.size,
-            content_type=file.content_type,
             etag=quote_etag(file.sha256),
             modified=int(file.created_at.timestamp()),  # the bytes of a file never change
             max_age=_seconds_left(grant.expires),
-            inline=file.is_image and not grant.download,
         )
 
     return _guarded(request, lambda: _respond(request, served()))
@@ -98,13 +96,11 @@ def rendition(request: HttpRequest, file_id: UUID, variation: str, name: str) ->
 def _of_rendition(file: File, variation: Variation, made: Rendition, expires: int) -> _Served:
     return _Served(
         row=made,
-        name=f"{PurePath(file.name).stem}.{variation.format.value}",
+        shown=presentation.of_rendition(file, variation.format),
         size=made.size or 0,
-        content_type=made.content_type,
         etag=quote_etag(f"{file.sha256}-{variation}"),
         modified=int((made.made_at or made.claimed_at).timestamp()),
         max_age=_seconds_left(expires),
-        inline=True,
     )
 
 
@@ -141,7 +137,7 @@ def _respond(request: HttpRequest, file: _Served) -> HttpResponseBase:
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = _POLICY
     response["Cross-Origin-Resource-Policy"] = "cross-origin"
-    response["Content-Disposition"] = content_disposition_header(not file.inline, file.name) or "attachment"
+    response["Content-Disposition"] = file.shown.disposition
     # The URL stands for these bytes until it expires, and for whoever was given it.
     patch_cache_control(response, private=True, max_age=file.max_age, immutable=True)
     return response
@@ -153,6 +149,10 @@ def _whole_or_part(request: HttpRequest, file: _Served) -> HttpResponseBase:
         return _error(HTTPStatus.PRECONDITION_FAILED, "The file is not the one that the condition names.")
     if unchanged is not None:
         return unchanged
+    if request.method == "GET":  # who asks for the head alone is answered from the row
+        elsewhere = _elsewhere(file)
+        if elsewhere is not None:
+            return elsewhere
     ranges = None
     if request.method == "GET" and _range_applies(request, file):
         try:
@@ -162,7 +162,7 @@ def _whole_or_part(request: HttpRequest, file: _Served) -> HttpResponseBase:
             extent = {"Content-Range": f"bytes */{file.size}"}
             return _error(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, message, extent)
     if request.method == "HEAD":
-        head = HttpResponse(content_type=_content_type(file))
+        head = HttpResponse(content_type=file.shown.content_type)
         head["Content-Length"] = str(file.size)
         return head
     if ranges is None:
@@ -176,6 +176,21 @@ def _whole_or_part(request: HttpRequest, file: _Served) -> HttpResponseBase:
     return _multipart(request, file, ranges)
 
 
+def _elsewhere(file: _Served) -> HttpResponseBase | None:
+    """Where somebody else sends the bytes, ranges included: the way there. None where it is up to us."""
+    path = storage.internal_path(file.row)
+    if path is not None:
+        return HttpResponse(content_type=file.shown.content_type, headers={"X-Accel-Redirect": path})
+    lifetime = min(max(file.max_age, 1), MAX_LIFETIME)
+    address = storage.url(file.row, lifetime=lifetime, shown=file.shown)
+    if address is None:
+        return None
+    response = HttpResponse(status=HTTPStatus.FOUND, headers={"Location": address})
+    response["Cross-Origin-Resource-Policy"] = "cross-origin"
+    patch_cache_control(response, private=True, max_age=max(0, lifetime - _MARGIN))
+    return response
+
+
 def _range_applies(request: HttpRequest, file: _Served) -> bool:
     """There is a Range, and If-Range, if given, still names these bytes (strong comparison)."""
     condition = request.headers.get("If-Range")
@@ -185,7 +200,7 @@ def _range_applies(request: HttpRequest, file: _Served) -> bool:
 def _multipart(request: HttpRequest, file: _Served, ranges: list[ByteRange]) -> HttpResponseBase:
     boundary = secrets.token_hex(16)
     heads = [
-        byte_ranges.part_head(part, size=file.size, content_type=_content_type(file), boundary=boundary)
+        byte_ranges.part_head(part, size=file.size, content_type=file.shown.content_type, boundary=boundary)
         for part in ranges
     ]
     end = byte_ranges.multipart_end(boundary)
@@ -212,7 +227,7 @@ def _stream(
     chunks = _chunks(content, ranges, list(heads or [b""] * len(ranges)), end)
     # Under ASGI Django would gather an ordinary iterator into a list, the whole file in memory.
     body = _in_threads(chunks) if isinstance(request, ASGIRequest) else chunks
-    response = StreamingHttpResponse(body, content_type=_content_type(file))
+    response = StreamingHttpResponse(body, content_type=file.shown.content_type)
     response._resource_closers.append(content.close)  # type: ignore[attr-defined]
     response["Content-Length"] = str(length)
     return response
@@ -247,13 +262,6 @@ async def _in_threads(chunks: Generator[bytes]) -> AsyncIterator[bytes]:
     finally:
         with contextlib.suppress(ValueError):  # a thread is still reading; the response closes the file
             chunks.close()
-
-
-def _content_type(file: _Served) -> str:
-    # Text has no declared charset: UTF-8 is what it nearly always is, and saying so prevents guessing.
-    return (
-        f"{file.content_type}; charset=utf-8" if file.content_type.startswith("text/") else file.content_type
-    )
 
 
 def _seconds_left(expires: int) -> int:

@@ -1,4 +1,4 @@
-"""Download URLs: made here and proved here, with no query and no call to any store."""
+"""Download URLs: made here, and proved here or by the store, with no query and no call to any store."""
 
 import hmac
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from django.http import QueryDict
 from django.urls import reverse
 from django.utils import timezone
 
+from files import presentation, storage
+from files.errors import StorageUnavailable
 from files.models import File
 from files.variations import Format, Variation
 
@@ -50,6 +52,18 @@ def path(allowed: Grant, *, name: str) -> str:
     # A name may hold any character; `reverse` would quote it too, but let "?" and the like pass less surely.
     base = reverse("download", kwargs={"file_id": allowed.file_id, "name": "-"}).removesuffix("-")
     return f"{base}{quote(name, safe='')}?{urlencode(query)}"
+
+
+def address(file: File, *, lifetime: int, download: bool) -> tuple[str, datetime]:
+    """Where the file can be fetched without credentials, and until when: at its store, if that has addresses
+    that can be made here, else a path and query of our own."""
+    allowed = grant(file, lifetime=lifetime, download=download)
+    try:
+        shown = presentation.of_file(file, download=download)
+        elsewhere = storage.url(file, lifetime=lifetime, shown=shown)
+    except StorageUnavailable:  # ours says so to who fetches it, and the rest of this answer is good
+        elsewhere = None
+    return elsewhere or path(allowed, name=file.name), allowed.expires_at
 
 
 def rendition_path(file: File, variation: Variation, *, lifetime: int) -> str:

@@ -8,21 +8,36 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from typing import Protocol, runtime_checkable
+from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import Storage, storages
 
+from files.disk import DiskStorage
 from files.errors import StorageUnavailable
 from files.models import File as FileRow
 from files.models import Rendition, Visibility
+from files.presentation import Presentation
 from files.profiles import UploadProfile
 
 logger = logging.getLogger(__name__)
 
 ALIAS = "default"
 PUBLIC_ALIAS = "public"
+
+
+# nginx has an internal location of this name; below it each storage on disk is a folder.
+SENDFILE_PREFIX = "/_coffer/"
+
+
+@runtime_checkable
+class _Signing(Protocol):
+    """A storage that makes addresses itself."""
+
+    def signed_url(self, name: str, *, lifetime: int, disposition: str, content_type: str) -> str | None: ...
 
 
 class UnexpectedKey(Exception):
@@ -74,6 +89,44 @@ def exists(*, key: str, alias: str) -> bool:
     """There is an object of this key. Raises StorageUnavailable."""
     with _typed(f"look for {key}", may_be_missing=False):
         return storages[alias].exists(key)
+
+
+def url(row: FileRow | Rendition, *, lifetime: int, shown: Presentation) -> str | None:
+    """The object's address at its store, good for `lifetime` seconds, made here without asking anybody.
+
+    None where the store has none, or none that would present the bytes so: then our own view serves them.
+    """
+    with _typed(f"sign for {row.key}"):
+        storage = storages[row.storage]
+        if not isinstance(storage, _Signing):
+            return None
+        return storage.signed_url(
+            row.key, lifetime=lifetime, disposition=shown.disposition, content_type=shown.content_type
+        )
+
+
+def origins() -> list[str]:
+    """Where the addresses of `url` lead, as a Content-Security-Policy names it."""
+    found = set()
+    for alias in settings.STORAGES.keys() - {"staticfiles"}:
+        row = FileRow(key="-", storage=alias)
+        shown = Presentation(name="-", content_type="image/png", is_shown=True)
+        with suppress(StorageUnavailable):
+            parts = urlsplit(url(row, lifetime=1, shown=shown) or "")
+            found.add(f"{parts.scheme}://{parts.netloc}")
+    return sorted(found - {"://"})
+
+
+def internal_path(row: FileRow | Rendition) -> str | None:
+    """The path by which the server in front sends the object itself; None where it cannot. Raises
+    FileNotFoundError and StorageUnavailable."""
+    if settings.SENDFILE is None:
+        return None
+    with _typed(f"find {row.key}"):
+        storage = storages[row.storage]
+        if not isinstance(storage, DiskStorage):
+            return None
+        return f"{SENDFILE_PREFIX}{quote(storage.relative_path(row.key))}"
 
 
 def describe(alias: str) -> tuple[str, str | None]:

@@ -6,15 +6,23 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.views.decorators.csp import csp_override
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
+
+from files import storage
 
 
 @require_safe
 @login_required
 @ensure_csrf_cookie  # its script sends the cookie's value back with each request
 def library(request: HttpRequest) -> HttpResponse:
-    return render(request, "graph/library.html", {"graphiql": settings.GRAPHIQL})
+    # Renditions in a bucket are shown from there.
+    policy = {**settings.SECURE_CSP, "img-src": [*settings.SECURE_CSP["img-src"], *storage.origins()]}
+    page: HttpResponse = csp_override(policy)(render)(
+        request, "graph/library.html", {"graphiql": settings.GRAPHIQL}
+    )
+    return page
 
 
 login = LoginView.as_view(template_name="graph/login.html", redirect_authenticated_user=True)

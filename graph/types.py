@@ -13,14 +13,13 @@ from strawberry.scalars import JSON
 
 from accounts import models as accounts
 from files import models, signing, storage
+from files.buckets import MAX_LIFETIME
 from files.profiles import UploadProfile as Profile
 from graph.context import Info
 from graph.enums import FileKind, Visibility
 from graph.errors import BadUserInput
 from graph.images import Image, PresetRule
 from graph.scalars import BigInt
-
-MAX_URL_LIFETIME = 7 * 24 * 3600  # seconds; the longest that S3 signs for, so that all storages agree
 
 
 @strawberry_django.type(accounts.User, description="Somebody who owns files.")
@@ -97,11 +96,10 @@ class File(relay.Node):
         ] = False,
     ) -> SignedUrl:
         lifetime = settings.URL_LIFETIME if expires_in in (None, UNSET) else expires_in
-        if not 1 <= lifetime <= MAX_URL_LIFETIME:
-            raise BadUserInput(f"expiresIn: give a number of seconds from 1 to {MAX_URL_LIFETIME}.")
-        allowed = signing.grant(root, lifetime=lifetime, download=bool(download))
-        path = signing.path(allowed, name=root.name)
-        return SignedUrl(url=info.context.request.build_absolute_uri(path), expires_at=allowed.expires_at)
+        if not 1 <= lifetime <= MAX_LIFETIME:
+            raise BadUserInput(f"expiresIn: give a number of seconds from 1 to {MAX_LIFETIME}.")
+        address, expires_at = signing.address(root, lifetime=lifetime, download=bool(download))
+        return SignedUrl(url=info.context.request.build_absolute_uri(address), expires_at=expires_at)
 
     @strawberry_django.field(description="Null unless the profile decodes images and this is one.")
     def image(root: models.File) -> Image | None:  # noqa: N805

@@ -25,7 +25,7 @@ from strawberry.types import ExecutionResult
 
 from accounts.models import Scope
 from accounts.viewer import Viewer
-from files import pooling
+from files import pooling, storage
 from files.outages import DATABASE_ERRORS, is_outage
 from files.receive import ReceivingHandler
 from graph import body, problems, rate_limit
@@ -253,6 +253,9 @@ def _wants_page(request: HttpRequest) -> bool:
     )
 
 
-@csp_override(_PAGE_POLICY)
 def _graphiql(request: HttpRequest) -> HttpResponse:
-    return render(request, "graph/graphiql.html", {"introspection": settings.INTROSPECTION})
+    images = {"img-src": [*_PAGE_POLICY["img-src"], *storage.origins()]}
+    page: HttpResponse = csp_override({**_PAGE_POLICY, **images})(render)(
+        request, "graph/graphiql.html", {"introspection": settings.INTROSPECTION}
+    )
+    return page

@@ -1,8 +1,13 @@
 """Fixtures that all tests share: users, a storage of its own for each test, and a GraphQL client."""
 
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.files.storage import storages
+from moto.server import ThreadedMotoServer
 
 from accounts import tokens
 from accounts.models import User
@@ -19,6 +24,33 @@ def storage_root(settings, tmp_path: Path) -> Path:
         "default": {"BACKEND": "files.disk.DiskStorage", "OPTIONS": {"location": root}},
     }
     return root
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of a stand-in for S3. It believes every signature."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(settings, s3_server: str) -> Any:
+    """The default storage, which is an empty bucket of its own from now on."""
+    options = {
+        "bucket_name": f"coffer-{uuid.uuid4()}",
+        "access_key": "test",
+        "secret_key": "test",
+        "region_name": "us-east-1",
+        "endpoint_url": s3_server,
+    }
+    entry = {"BACKEND": "files.s3.S3Storage", "OPTIONS": options}
+    settings.STORAGES = {**settings.STORAGES, "default": entry}
+    storage: Any = storages["default"]
+    storage.bucket.create()
+    return storage
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ import pytest
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage, storages
-from moto.server import ThreadedMotoServer
 
 from config import settings as deployment
 from files.receive import Received
@@ -43,15 +42,6 @@ READ_BY_MANY = [name for name in BACKENDS if name != "memory"]
 
 KEY = "image/2026/01/31/0192f5d0-7b9c-7000-8000-000000000000.png"
 MIB = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture(params=BACKENDS)
