@@ -59,7 +59,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help run test test-browser screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench-images bench-requests clean rebuild
+.PHONY: help run test test-browser test-storage screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench-images bench-requests clean rebuild
 
 help: ## list what make can do
 	@echo "Coffer: make TARGET"
@@ -70,6 +70,15 @@ $(VENV)/.run: requirements.txt $(REBUILD)
 
 $(VENV)/.dev: requirements-dev.txt $(REBUILD)
 	$(call install,requirements-dev.txt)
+
+# The servers that the storage tests start have an environment of their own.
+SERVERS := .venv-servers
+$(VENV)/.servers: tests/storage/servers.txt $(REBUILD)
+	$(call install,tests/storage/servers.txt)
+
+tests/storage/node_modules/.installed: tests/storage/package-lock.json
+	@cd tests/storage && npm ci --silent --no-audit --no-fund --ignore-scripts
+	@touch $@
 
 rebuild:
 
@@ -115,6 +124,18 @@ screenshots: $(DEV_STAMP) $(CHROMIUM) ## take the pictures in docs/ anew
 		exit 1; \
 	fi
 
+# Swift keeps its tokens in memcached, which is not on PyPI.
+test-storage: $(DEV_STAMP) tests/storage/node_modules/.installed ## run the storage tests against real Swift, Azurite and an emulator of Google's
+	@$(MAKE) --no-print-directory VENV=$(SERVERS) $(SERVERS)/.servers
+	@if ! command -v memcached >/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq memcached >/dev/null; \
+		else \
+			echo "Swift needs memcached: install it, for example by apt-get install memcached." >&2; exit 1; \
+		fi; \
+	fi
+	@STORAGE_SERVERS=1 $(BIN)/python -m pytest tests/test_storage_contract.py tests/storage $(ARGS)
+
 lint: $(DEV_STAMP) ## check style, types and the direction of imports
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m ruff format --check .
@@ -152,9 +173,10 @@ check-graphiql check-library: check-%:
 
 # The oldest supported version is the one to resolve for: the pins then hold on
 # every later one. ARGS=--upgrade takes newer releases.
-LOCK = $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.12 \
+PINS = $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.12 \
 	--python $(BIN)/python --generate-hashes --no-emit-index-url --annotation-style line \
-	--custom-compile-command "make lock" $(ARGS) pyproject.toml
+	--custom-compile-command "make lock" $(ARGS)
+LOCK = $(PINS) pyproject.toml
 
 lock: $(DEV_STAMP) ## pin the packages that pyproject.toml asks for
 	@$(LOCK) --extra dev -o requirements-dev.txt
@@ -162,6 +184,7 @@ lock: $(DEV_STAMP) ## pin the packages that pyproject.toml asks for
 	@$(LOCK) --constraint requirements-dev.txt --extra bench -o requirements-bench.txt
 	@$(LOCK) --constraint requirements-dev.txt --extra gcs -o requirements-gcs.txt
 	@$(LOCK) --constraint requirements-dev.txt --extra azure -o requirements-azure.txt
+	@$(PINS) tests/storage/servers.in -o tests/storage/servers.txt
 
 $(VENV)/.bench: requirements-bench.txt $(DEV_STAMP)
 	$(call install,requirements-bench.txt)
@@ -176,6 +199,6 @@ bench-images: $(VENV)/.bench bench/node_modules/.package-lock.json ## renditions
 bench-requests: $(DEV_STAMP) bench/node_modules/.package-lock.json ## requests per second against Apollo Server; needs Node
 	@$(BIN)/python bench/requests.py $(ARGS)
 
-clean: ## remove the virtual environment and all caches, but no data
-	rm -rf $(VENV) bench/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## remove the virtual environments and all caches, but no data
+	rm -rf $(VENV) $(SERVERS) bench/node_modules tests/storage/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './node_modules/*' -prune -exec rm -rf {} +

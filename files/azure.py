@@ -51,7 +51,7 @@ class AzureStorage(buckets.WriteOnceMixin, storages.backends.azure_storage.Azure
             path,
             account_key=self.account_key,
             permission=BlobSasPermissions(read=True),
-            expiry=datetime.now(UTC) + timedelta(seconds=min(lifetime, buckets.MAX_LIFETIME)),
+            expiry=_now() + timedelta(seconds=min(lifetime, buckets.MAX_LIFETIME)),
             content_disposition=disposition,
             content_type=content_type,
         )
@@ -105,6 +105,10 @@ class AzureStorage(buckets.WriteOnceMixin, storages.backends.azure_storage.Azure
         except ResourceExistsError:
             buckets.confirm(self, name, content)
         return name
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class _Stream:
