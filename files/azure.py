@@ -6,12 +6,19 @@ from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
 import storages.backends.azure_storage
-from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import (
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
 from azure.storage.blob import BlobSasPermissions, BlobServiceClient, ContentSettings, generate_blob_sas
 from django.core.files.base import File
 from django.utils.deconstruct import deconstructible
 
 from files import buckets
+from files.faults import Fault
 
 _MIB = 1024 * 1024
 _CLIENT: dict[str, Any] = {
@@ -22,6 +29,16 @@ _CLIENT: dict[str, Any] = {
     # What is held of an object that is read; by default 32 MiB.
     "max_single_get_size": _MIB,
     "max_chunk_get_size": _MIB,
+}
+
+
+_FAULTS = {
+    "AuthenticationFailed": Fault.CREDENTIALS,
+    "AuthorizationFailure": Fault.DENIED,
+    "AuthorizationPermissionMismatch": Fault.DENIED,
+    "ContainerNotFound": Fault.NO_BUCKET,
+    "InvalidAuthenticationInfo": Fault.CREDENTIALS,
+    "NoAuthenticationInformation": Fault.CREDENTIALS,
 }
 
 
@@ -57,6 +74,14 @@ class AzureStorage(buckets.WriteOnceMixin, storages.backends.azure_storage.Azure
         )
         address = urlsplit(self.client.get_blob_client(path).url)
         return str(address._replace(netloc=self.custom_domain or address.netloc, query=signature).geturl())
+
+    def fault(self, error: Exception) -> Fault | None:
+        """What the store, or Azure's library before it is asked, means."""
+        if isinstance(error, HttpResponseError):
+            return _FAULTS.get(_code(error))
+        if isinstance(error, ServiceRequestError | ServiceResponseError):
+            return Fault.UNREACHABLE
+        return Fault.MISSING if isinstance(error, FileNotFoundError) else None
 
     def size(self, name: str) -> int:
         try:
@@ -124,8 +149,14 @@ class _Stream:
         self._download = None
 
 
+def _code(error: HttpResponseError) -> str:
+    """Azure's own word for it, which its library adds to the error."""
+    code: str = getattr(error, "error_code", None) or ""
+    return code
+
+
 def _missing(name: str, error: ResourceNotFoundError) -> Exception:
     """A container that is not there is a fault of the storage, and not of the object."""
-    if error.error_code == "ContainerNotFound":  # type: ignore[attr-defined]
+    if _code(error) == "ContainerNotFound":
         return error
     return FileNotFoundError(f"There is no object {name}.")

@@ -15,6 +15,9 @@ from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage
 from django.utils.deconstruct import deconstructible
 
+from files import faults
+from files.faults import Fault
+
 _FILE_MODE = 0o640
 _FOLDER_MODE = 0o750
 _DRAFTS = ".drafts"
@@ -64,6 +67,9 @@ class DiskStorage(FileSystemStorage):
         if not path.is_file():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         return str(path.relative_to(Path(self.location).parent))
+
+    def fault(self, error: Exception) -> Fault | None:
+        return faults.of_disk(error)
 
     def listdir(self, path: str) -> tuple[list[str], list[str]]:
         folders, files = super().listdir(path)

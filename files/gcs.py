@@ -5,20 +5,35 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
+import requests
 import storages.backends.gcloud
 from django.core.files.base import File
 from django.utils.deconstruct import deconstructible
-from google.api_core.exceptions import PreconditionFailed
+from google.api_core.exceptions import Forbidden, NotFound, PreconditionFailed, RetryError, Unauthorized
+from google.auth.exceptions import GoogleAuthError, TransportError
 from google.cloud.storage.retry import DEFAULT_RETRY
 from google.oauth2 import service_account
 from storages.utils import clean_name
 
 from files import buckets
+from files.faults import Fault
 
 _TIMEOUT = (buckets.CONNECT_TIMEOUT, buckets.READ_TIMEOUT)
 _RETRY = DEFAULT_RETRY.with_timeout(buckets.READ_TIMEOUT)
 _CHUNK_SIZE = 1024 * 1024  # bytes of an object that is read; a multiple of 256 KiB, as Google has it
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+
+
+_FAULTS: dict[type[Exception], Fault] = {
+    Forbidden: Fault.DENIED,
+    Unauthorized: Fault.CREDENTIALS,
+    NotFound: Fault.NO_BUCKET,
+    TransportError: Fault.UNREACHABLE,
+    GoogleAuthError: Fault.CREDENTIALS,
+    RetryError: Fault.UNREACHABLE,
+    requests.exceptions.RequestException: Fault.UNREACHABLE,
+    FileNotFoundError: Fault.MISSING,
+}
 
 
 @deconstructible(path="files.gcs.GoogleCloudStorage")
@@ -63,6 +78,10 @@ class GoogleCloudStorage(buckets.WriteOnceMixin, storages.backends.gcloud.Google
             response_type=content_type,
         )
         return str(signed)
+
+    def fault(self, error: Exception) -> Fault | None:
+        """What the store, or Google's library before it is asked, means."""
+        return next((fault for kind, fault in _FAULTS.items() if isinstance(error, kind)), None)
 
     def _open(self, name: str, mode: str = "rb") -> File[bytes]:
         """To be read, in memory that does not grow with the object. Raises FileNotFoundError."""

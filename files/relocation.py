@@ -113,7 +113,7 @@ def _copy(row: File | Rendition, content: Content[bytes], digest: str, to_alias:
 
 def _check_are_two(source: str, to_alias: str) -> None:
     """Raises RelocationFailed if what is stored in the one is there in the other."""
-    probe = f".probe/{uuid4()}"
+    probe = f"probe-{uuid4()}"
     storage.save(key=probe, content=ContentFile(b"probe"), alias=to_alias)
     try:
         if storage.exists(key=probe, alias=source):

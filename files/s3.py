@@ -10,14 +10,47 @@ import storages.backends.s3
 from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.exceptions import ClientError, NoCredentialsError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
 from django.core.files.base import File
 from django.utils.deconstruct import deconstructible
 from storages.utils import clean_name
 
 from files import buckets
+from files.faults import Fault
 
 _CONNECTIONS = 50  # of the client that all threads share; more than are kept waiting are closed after use
+
+
+# The codes are those of Amazon, which other stores have taken over.
+_FAULTS = {
+    "AccessControlListNotSupported": Fault.ACL,
+    "AccessDenied": Fault.DENIED,
+    "AllAccessDisabled": Fault.DENIED,
+    "AuthorizationHeaderMalformed": Fault.REGION,
+    "ExpiredToken": Fault.CREDENTIALS,
+    "IllegalLocationConstraintException": Fault.REGION,
+    "InvalidAccessKeyId": Fault.CREDENTIALS,
+    "InvalidToken": Fault.CREDENTIALS,
+    "NoSuchBucket": Fault.NO_BUCKET,
+    "NoSuchKey": Fault.MISSING,
+    "NotImplemented": Fault.CONDITION,
+    "PermanentRedirect": Fault.REGION,
+    "RequestTimeTooSkewed": Fault.CLOCK,
+    "SignatureDoesNotMatch": Fault.CREDENTIALS,
+}
+_OWN_FAULTS: dict[type[Exception], Fault] = {
+    NoCredentialsError: Fault.CREDENTIALS,
+    PartialCredentialsError: Fault.CREDENTIALS,
+    ConnectionError: Fault.UNREACHABLE,
+    HTTPClientError: Fault.UNREACHABLE,
+    FileNotFoundError: Fault.MISSING,
+}
 
 
 @deconstructible(path="files.s3.S3Storage")
@@ -73,6 +106,12 @@ class S3Storage(buckets.WriteOnceMixin, storages.backends.s3.S3Storage):  # type
         request = AWSRequest(method="GET", url=address)
         S3SigV4QueryAuth(self._credentials, "s3", region, expires=lifetime).add_auth(request)
         return str(request.url)
+
+    def fault(self, error: Exception) -> Fault | None:
+        """What the store, or botocore before it is asked, means."""
+        if isinstance(error, ClientError):
+            return _FAULTS.get(error.response.get("Error", {}).get("Code", ""))
+        return next((fault for kind, fault in _OWN_FAULTS.items() if isinstance(error, kind)), None)
 
     @cached_property
     def _address(self) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from django.core.files.storage import Storage, storages
 
 from files.disk import DiskStorage
 from files.errors import StorageUnavailable
+from files.faults import Fault
 from files.models import File as FileRow
 from files.models import Rendition, Visibility
 from files.presentation import Presentation
@@ -34,10 +35,17 @@ SENDFILE_PREFIX = "/_coffer/"
 
 
 @runtime_checkable
-class _Signing(Protocol):
+class Signing(Protocol):
     """A storage that makes addresses itself."""
 
     def signed_url(self, name: str, *, lifetime: int, disposition: str, content_type: str) -> str | None: ...
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """A storage that knows what its library means."""
+
+    def fault(self, error: Exception) -> Fault | None: ...
 
 
 class UnexpectedKey(Exception):
@@ -98,7 +106,7 @@ def url(row: FileRow | Rendition, *, lifetime: int, shown: Presentation) -> str 
     """
     with _typed(f"sign for {row.key}"):
         storage = storages[row.storage]
-        if not isinstance(storage, _Signing):
+        if not isinstance(storage, Signing):
             return None
         return storage.signed_url(
             row.key, lifetime=lifetime, disposition=shown.disposition, content_type=shown.content_type
