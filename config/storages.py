@@ -294,4 +294,6 @@ def _static(env: environs.Env, given: Collection[str], problems: Problems) -> En
         return {"BACKEND": "config.static.CollectedStaticStorage"}
     variables = _Variables(env, given, "STATIC_", problems)
     variables.needed("AWS_S3_CUSTOM_DOMAIN", validate=validate.Length(min=1))  # pages name it as their source
-    return {"BACKEND": "storages.backends.s3.S3ManifestStaticStorage", "OPTIONS": _s3_place(variables)}
+    # Not the ACL of the files: these are for everybody, by an ACL of their own or by a rule of the bucket.
+    options = _s3_place(variables) | {"default_acl": variables.own("AWS_DEFAULT_ACL")}
+    return {"BACKEND": "files.s3.StaticS3Storage", "OPTIONS": options}

@@ -63,7 +63,7 @@ class S3Storage(buckets.WriteOnceMixin, storages.backends.s3.S3Storage):  # type
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         if "client_config" not in options:
-            self.client_config = _config(self.endpoint_url, self.addressing_style)
+            self.client_config = _client_config(self.endpoint_url, self.addressing_style)
 
     def get_default_settings(self) -> dict[str, Any]:
         return {
@@ -165,11 +165,24 @@ class S3Storage(buckets.WriteOnceMixin, storages.backends.s3.S3Storage):  # type
 
     def _get_write_parameters(self, name: str, content: Any = None) -> dict[str, Any]:
         parameters: dict[str, Any] = super()._get_write_parameters(name, content)
+        # By the ending .gz, of what its owner has compressed: clients would undo that, and get other bytes.
+        if "ContentEncoding" not in self.object_parameters:
+            parameters.pop("ContentEncoding", None)
         disposition = buckets.disposition(parameters["ContentType"])
         return {"ContentDisposition": disposition, **parameters} if disposition else parameters
 
 
-def _config(endpoint_url: str | None, addressing_style: str | None) -> Config:
+@deconstructible(path="files.s3.StaticS3Storage")
+class StaticS3Storage(storages.backends.s3.S3ManifestStaticStorage):  # type: ignore[misc]
+    """The pages' own files in a bucket that anyone may read; nothing that was uploaded."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.client_config = _client_config(self.endpoint_url, self.addressing_style)
+
+
+def _client_config(endpoint_url: str | None, addressing_style: str | None) -> Config:
+    """How every bucket is called: signed by SigV4, with limits of time, and tried again."""
     # Where the bucket is a part of the host, Amazon's addresses have the region in them: those of the other
     # kind are redirected for the first hours of a bucket, and a signature does not survive that.
     style: Any = addressing_style or ("auto" if endpoint_url else "virtual")

@@ -5,6 +5,7 @@ make of that.
 """
 
 import functools
+import gzip
 import hashlib
 import os
 import random
@@ -347,6 +348,17 @@ def test_an_object_bears_the_detected_type_may_be_cached_and_is_saved_unless_it_
 ) -> None:
     storage.save("looks-like.html", staged.staged(name="looks-like.html", content_type=content_type))
     assert labels(storage, "looks-like.html") == Labels(content_type, "max-age=86400", disposition)
+
+
+@pytest.mark.parametrize("backend", BUCKETS, indirect=True)
+def test_what_its_owner_has_compressed_stays_so(storage: Storage) -> None:
+    content = gzip.compress(b"bytes")
+    received = Received.of_bytes(content)
+    storage.save("a/archive.tar.gz", received.staged(name="archive.tar.gz", content_type="application/gzip"))
+    received.close()
+    answer = get(signed(storage, "a/archive.tar.gz"))
+    assert answer.content == content
+    assert "Content-Encoding" not in answer.headers
 
 
 @pytest.mark.parametrize("backend", BUCKETS, indirect=True)

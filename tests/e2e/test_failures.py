@@ -273,7 +273,7 @@ def test_files_are_kept_in_s3_and_an_outage_of_it_passes(start: Start, store: St
         with closing(stored["Body"]) as body:
             assert body.read() == content
         url = kept["url"]["url"]
-        assert url.startswith(service.url)
+        assert url.startswith(f"{store.url}/{store.bucket}/{key}?")
         assert httpx.get(url, trust_env=False).content == content
         part = httpx.get(url, headers={"Range": "bytes=3-8"}, trust_env=False)
         assert (part.status_code, part.content) == (206, b"s3 s3 ")
@@ -282,12 +282,8 @@ def test_files_are_kept_in_s3_and_an_outage_of_it_passes(start: Start, store: St
         store.switch_off()
         assert_unavailable(service.upload(content, "during the outage.txt"))
         assert service.kept() == (1, [], [])
-        refused = httpx.get(url, trust_env=False)
-        assert (refused.status_code, refused.headers["Content-Type"]) == (503, "application/json")
-        assert refused.headers["Retry-After"] == "5"
-        assert store.url not in refused.text
-        # What needs no object is answered all the same.
-        assert service.run("{ files { totalCount } }") == {"files": {"totalCount": 1}}
+        # What needs no object is answered all the same, addresses too.
+        assert service.run("{ files { totalCount nodes: edges { node { url { url } } } } }")["files"]["nodes"]
 
         store.switch_on()
         assert httpx.get(url, trust_env=False).content == content
@@ -295,4 +291,5 @@ def test_files_are_kept_in_s3_and_an_outage_of_it_passes(start: Start, store: St
         assert len(store.stored_keys()) == 2
         service.delete(kept["id"])
         assert key not in store.stored_keys()
-        assert httpx.get(url, trust_env=False).status_code == 404
+        # Stores do not say that an object is missing to who may not list them.
+        assert httpx.get(url, trust_env=False).status_code in {403, 404}
