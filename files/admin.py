@@ -1,6 +1,6 @@
 """Files in Django's admin: to look at, to describe and to delete. Uploads are made over GraphQL."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
 import orjson
@@ -170,10 +170,7 @@ class FileAdmin(admin.ModelAdmin[File]):
 
 
 def _with_previews(view: Callable[..., Any]) -> Callable[..., Any]:
-    """The view, whose page may show images from where their addresses lead."""
-    policy = cast(Mapping[str, list[str]], settings.SECURE_CSP)
-    images = {"img-src": [*policy["img-src"], *storage.origins()]}
-    shown: Callable[..., Any] = csp_override({**policy, **images})(view)
+    shown: Callable[..., Any] = csp_override(storage.showing_images(settings.SECURE_CSP))(view)
     return shown
 
 

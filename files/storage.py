@@ -5,10 +5,10 @@ is FileNotFoundError everywhere.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import quote, urlsplit
 from uuid import UUID
 
@@ -123,6 +123,11 @@ def origins() -> list[str]:
             parts = urlsplit(url(row, lifetime=1, shown=shown) or "")
             found.add(f"{parts.scheme}://{parts.netloc}")
     return sorted(found - {"://"})
+
+
+def showing_images(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """The Content Security Policy of a page that shows images from where their addresses lead."""
+    return {**policy, "img-src": [*policy["img-src"], *origins()]}
 
 
 def internal_path(row: FileRow | Rendition) -> str | None:

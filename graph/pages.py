@@ -17,11 +17,8 @@ from files import storage
 @login_required
 @ensure_csrf_cookie  # its script sends the cookie's value back with each request
 def library(request: HttpRequest) -> HttpResponse:
-    # Renditions in a bucket are shown from there.
-    policy = {**settings.SECURE_CSP, "img-src": [*settings.SECURE_CSP["img-src"], *storage.origins()]}
-    page: HttpResponse = csp_override(policy)(render)(
-        request, "graph/library.html", {"graphiql": settings.GRAPHIQL}
-    )
+    shown = csp_override(storage.showing_images(settings.SECURE_CSP))(render)
+    page: HttpResponse = shown(request, "graph/library.html", {"graphiql": settings.GRAPHIQL})
     return page
 
 

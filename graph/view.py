@@ -254,8 +254,6 @@ def _wants_page(request: HttpRequest) -> bool:
 
 
 def _graphiql(request: HttpRequest) -> HttpResponse:
-    images = {"img-src": [*_PAGE_POLICY["img-src"], *storage.origins()]}
-    page: HttpResponse = csp_override({**_PAGE_POLICY, **images})(render)(
-        request, "graph/graphiql.html", {"introspection": settings.INTROSPECTION}
-    )
+    shown = csp_override(storage.showing_images(_PAGE_POLICY))(render)
+    page: HttpResponse = shown(request, "graph/graphiql.html", {"introspection": settings.INTROSPECTION})
     return page
