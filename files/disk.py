@@ -9,6 +9,8 @@ import contextlib
 import errno
 import os
 import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from django.core.files.base import File
@@ -17,6 +19,7 @@ from django.utils.deconstruct import deconstructible
 
 from files import faults
 from files.faults import Fault
+from files.listing import StoredObject, Unfinished
 
 _FILE_MODE = 0o640
 _FOLDER_MODE = 0o750
@@ -75,6 +78,34 @@ class DiskStorage(FileSystemStorage):
         folders, files = super().listdir(path)
         return [folder for folder in folders if folder != _DRAFTS], files
 
+    def children(self, prefix: str) -> Iterator[str]:
+        """The names one level below the prefix, folders with a slash; sorted, so one folder's in memory."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._root / prefix) as entries:
+            names = [f"{each.name}/" if each.is_dir() else each.name for each in entries]
+            yield from sorted(name for name in names if name != f"{_DRAFTS}/")
+
+    def objects(self, prefix: str) -> Iterator[StoredObject]:
+        """All files below the prefix, in the order of their keys."""
+        for name in self.children(prefix):
+            if name.endswith("/"):
+                yield from self.objects(prefix + name)
+                continue
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                found = (self._root / prefix / name).lstat()
+                yield StoredObject(prefix + name, found.st_size, _time(found.st_mtime))
+
+    def unfinished(self, prefix: str) -> Iterator[Unfinished]:
+        """Drafts that were never linked to a name. Which prefix they are for is not known: all of them."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._root / _DRAFTS) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    touched = _time(entry.stat(follow_symlinks=False).st_mtime)
+                    yield Unfinished(f"{_DRAFTS}/{entry.name}", entry.name, touched)
+
+    def abort(self, unfinished: Unfinished) -> None:
+        """Remove the draft; one that is gone has got its name, or was removed already."""
+        (self._root / _DRAFTS / unfinished.id).unlink(missing_ok=True)
+
     def _draft(self, content: File[bytes]) -> Path:
         """The content under a name of its own on this file system, on the device and with its mode."""
         drafts = self._root / _DRAFTS
@@ -92,6 +123,10 @@ class DiskStorage(FileSystemStorage):
             draft.unlink(missing_ok=True)
             raise
         return draft
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _place(draft: Path, final: Path) -> None:

@@ -1,8 +1,12 @@
 """S3 and what speaks its protocol, as a storage: objects are written once, read in ranges, and their
 addresses signed here without asking the store."""
 
+import posixpath
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from http import HTTPStatus
+from itertools import batched
 from typing import IO, Any, Literal
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
@@ -23,7 +27,11 @@ from storages.utils import clean_name
 
 from files import buckets
 from files.faults import Fault
+from files.listing import StoredObject, Unfinished
 
+_BATCH = 1000  # keys; the most that one DeleteObjects takes
+# Stores that do not know DeleteObjects, or not with the checksum that boto3 sends.
+_NO_BATCHES = {HTTPStatus.BAD_REQUEST, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
 _CONNECTIONS = 50  # of the client that all threads share; more than are kept waiting are closed after use
 
 
@@ -135,6 +143,63 @@ class S3Storage(buckets.WriteOnceMixin, storages.backends.s3.S3Storage):  # type
             raise NoCredentialsError
         return credentials
 
+    def children(self, prefix: str) -> Iterator[str]:
+        """The names one level below the prefix, folders with a slash at their end."""
+        whole = self._whole(prefix)
+        for page in self._pages("list_objects_v2", Prefix=whole, Delimiter="/"):
+            folders = (each["Prefix"] for each in page.get("CommonPrefixes", ()))
+            names = (each["Key"] for each in page.get("Contents", ()))
+            yield from sorted(name.removeprefix(whole) for name in (*folders, *names) if name != whole)
+
+    def objects(self, prefix: str) -> Iterator[StoredObject]:
+        """All objects below the prefix, in the order of their keys, a page of 1000 in memory."""
+        whole = self._whole(prefix)
+        for page in self._pages("list_objects_v2", Prefix=whole):
+            for each in page.get("Contents", ()):
+                if each["Key"] != whole:  # what a console makes to show an empty folder
+                    yield StoredObject(self._name(each["Key"]), each["Size"], each["LastModified"])
+
+    def unfinished(self, prefix: str) -> Iterator[Unfinished]:
+        """Multipart uploads that were neither completed nor aborted: invisible, and billed."""
+        for page in self._pages("list_multipart_uploads", Prefix=self._whole(prefix)):
+            for each in page.get("Uploads", ()):
+                key, upload_id = each["Key"], each["UploadId"]
+                parts = self._pages("list_parts", Key=key, UploadId=upload_id)
+                try:
+                    times = [
+                        part["LastModified"] for parts_page in parts for part in parts_page.get("Parts", ())
+                    ]
+                except self.connection.meta.client.exceptions.NoSuchUpload:  # finished meanwhile
+                    continue
+                yield Unfinished(self._name(key), upload_id, max([each["Initiated"], *times]))
+
+    def abort(self, unfinished: Unfinished) -> None:
+        """Remove the parts; an upload that is gone was completed or aborted already."""
+        client = self.connection.meta.client
+        try:
+            client.abort_multipart_upload(
+                Bucket=self.bucket_name, Key=self._whole(unfinished.key), UploadId=unfinished.id
+            )
+        except client.exceptions.NoSuchUpload:
+            return
+
+    def delete_many(self, names: Iterable[str]) -> None:
+        """Delete with one request for 1000 objects, or one by one where the store has no such request."""
+        for batch in batched(names, _BATCH):
+            listed = {"Objects": [{"Key": self._whole(name)} for name in batch], "Quiet": True}
+            try:
+                answer = self.connection.meta.client.delete_objects(Bucket=self.bucket_name, Delete=listed)
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] not in _NO_BATCHES:
+                    raise
+                for name in batch:
+                    self.delete(name)
+                continue
+            for failed in answer.get("Errors", ()):
+                raise OSError(
+                    f"{failed['Key']} was not deleted: {failed.get('Message') or failed.get('Code')}"
+                )
+
     def _open(self, name: str, mode: str = "rb") -> File[bytes]:
         """To be read, in memory that does not grow with the object. Raises FileNotFoundError."""
         if mode != "rb":
@@ -170,6 +235,17 @@ class S3Storage(buckets.WriteOnceMixin, storages.backends.s3.S3Storage):  # type
             parameters.pop("ContentEncoding", None)
         disposition = buckets.disposition(parameters["ContentType"])
         return {"ContentDisposition": disposition, **parameters} if disposition else parameters
+
+    def _pages(self, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+        paginator = self.connection.meta.client.get_paginator(operation)
+        yield from paginator.paginate(Bucket=self.bucket_name, **arguments)
+
+    def _whole(self, name: str) -> str:
+        """The name in the bucket. Joined and not normalised: what was listed is meant to the letter."""
+        return posixpath.join(self.location, name) if self.location else name
+
+    def _name(self, whole: str) -> str:
+        return whole.removeprefix(self._whole(""))
 
 
 @deconstructible(path="files.s3.StaticS3Storage")

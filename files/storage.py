@@ -5,20 +5,24 @@ is FileNotFoundError everywhere.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import quote, urlsplit
 from uuid import UUID
 
-from django.conf import settings
+from django.conf import STATICFILES_STORAGE_ALIAS, settings
 from django.core.files import File
+from django.core.files.base import ContentFile
 from django.core.files.storage import Storage, storages
 
+from files import listing
 from files.disk import DiskStorage
 from files.errors import StorageUnavailable
 from files.faults import Fault
+from files.listing import StoredObject, Unfinished, Unfinishes
 from files.models import File as FileRow
 from files.models import Rendition, Visibility
 from files.presentation import Presentation
@@ -28,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 ALIAS = "default"
 PUBLIC_ALIAS = "public"
+_CHUNK_SIZE = 1024 * 1024  # bytes
 
 
 # nginx has an internal location of this name; below it each storage on disk is a folder.
@@ -140,6 +145,85 @@ def internal_path(row: FileRow | Rendition) -> str | None:
         if not isinstance(storage, DiskStorage):
             return None
         return f"{SENDFILE_PREFIX}{quote(storage.relative_path(row.key))}"
+
+
+def read(row: FileRow | Rendition) -> Iterator[bytes]:
+    """The object's bytes in pieces of 1 MiB. Raises FileNotFoundError and StorageUnavailable, also later."""
+    with _typed(f"read {row.key}"), storages[row.storage].open(row.key, "rb") as file:
+        while chunk := file.read(_CHUNK_SIZE):
+            yield chunk
+
+
+def size_of(*, key: str, alias: str) -> int | None:
+    """The object's bytes as the storage counts them; None if there is none. Raises StorageUnavailable."""
+    try:
+        with _typed(f"look at {key}"):
+            storage = storages[alias]
+            # Some storages raise an error of their own for what is missing, but all can say whether it is.
+            return storage.size(key) if storage.exists(key) else None
+    except FileNotFoundError:
+        return None
+
+
+def are_apart(alias: str, other: str) -> bool:
+    """Whether two aliases lead to different places, by trying: what is put into one is not seen in the other.
+
+    Settings cannot say: two names and two endpoints may lead to one bucket. Raises StorageUnavailable.
+    """
+    if alias == other:
+        return False
+    key = f"probe-{secrets.token_hex(8)}"
+    save(key=key, content=ContentFile(b"probe"), alias=alias)
+    try:
+        return size_of(key=key, alias=other) is None
+    finally:
+        delete(key=key, alias=alias)
+
+
+def aliases() -> list[str]:
+    """The storages that files may lie in."""
+    return [alias for alias in settings.STORAGES if alias != STATICFILES_STORAGE_ALIAS]
+
+
+def children(*, alias: str, prefix: str) -> Iterator[str]:
+    """The names one level below the prefix, folders with a slash at their end. Raises StorageUnavailable."""
+    with _typed(f"list {prefix or 'its root'}", may_be_missing=False):
+        yield from listing.children(storages[alias], prefix)
+
+
+def objects(*, alias: str, prefix: str) -> Iterator[StoredObject]:
+    """All objects below the prefix, which ends in a slash, in the order of their keys.
+
+    Raises StorageUnavailable.
+    """
+    with _typed(f"list {prefix}", may_be_missing=False):
+        yield from listing.objects(storages[alias], prefix)
+
+
+def unfinished(*, alias: str, prefix: str = "") -> Iterator[Unfinished]:
+    """Objects below the prefix that were begun and not finished, where the storage knows of such.
+
+    Raises StorageUnavailable.
+    """
+    with _typed("list what is unfinished", may_be_missing=False):
+        storage = storages[alias]
+        if isinstance(storage, Unfinishes):
+            yield from storage.unfinished(prefix)
+
+
+def abort_unfinished(unfinished: Unfinished, *, alias: str) -> None:
+    """Remove what is there of it; nothing if it is gone. Raises StorageUnavailable."""
+    with _typed(f"abort {unfinished.key}", may_be_missing=False):
+        storage = storages[alias]
+        if isinstance(storage, Unfinishes):
+            storage.abort(unfinished)
+
+
+def delete_many(keys: Iterable[str], *, alias: str) -> None:
+    """Remove the objects, by the storage's batches if it has any. Raises StorageUnavailable; then some may
+    be left."""
+    with _typed("delete many objects", may_be_missing=False):
+        listing.delete_many(storages[alias], keys)
 
 
 def describe(alias: str) -> tuple[str, str | None]:

@@ -214,7 +214,7 @@ S3_OPTIONS = {
 @pytest.mark.parametrize(
     "backend, options, described",
     [
-        ("storages.backends.s3.S3Storage", S3_OPTIONS, ("s3", "pictures")),
+        ("files.s3.S3Storage", S3_OPTIONS, ("s3", "pictures")),
         ("django.core.files.storage.InMemoryStorage", {}, ("inmemory", None)),
         ("tests.test_storage.Renaming", {}, ("renaming", None)),
     ],

@@ -24,12 +24,15 @@ from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage, storages
 
 from config import settings as deployment
+from files import storage as coffer
 from files.azure import AzureStorage
+from files.errors import StorageUnavailable
 from files.receive import Received
 from files.s3 import S3Storage
 from tests.storage.servers import SERVERS, Environment
@@ -50,6 +53,9 @@ BACKENDS = list(SERVERS if os.environ.get("STORAGE_SERVERS") else HERE)
 # under one name, and knows no content types.
 REAL = [name for name in BACKENDS if name != "memory"]
 BUCKETS = [name for name in REAL if name != "disk"]
+# Those that speak S3, and those that can say what was begun and never finished.
+S3 = [name for name in BUCKETS if name in {"s3", "swift"}]
+UNFINISHING = [name for name in REAL if name in {"disk", *S3}]
 # Swift looks whether a name is taken before it writes, so that two at the same moment are both told yes.
 # Coffer never gives two objects one key.
 ATOMIC = [name for name in REAL if name != "swift"]
@@ -444,3 +450,141 @@ def test_memory_does_not_grow_with_an_object_that_is_read(storage: Storage) -> N
         finally:
             tracemalloc.stop()
     assert peak < len(content) / 2
+
+
+# --- what lies in it -------------------------------------------------------------------------------
+
+
+def listed(prefix: str) -> list[str]:
+    return [found.key for found in coffer.objects(alias="default", prefix=prefix)]
+
+
+# In the order of bytes, which is not that of any language: `-` before `/`, `A` before `a`.
+KEYS = ["a/b-c/1.bin", "a/b/1.bin", "a/b/1.renditions/x.png", "a/b/2.bin", "a/b/Z", "a/b/z"]
+
+
+def test_objects_are_listed_in_the_order_of_their_keys(storage: Storage) -> None:
+    for key in reversed(KEYS):
+        storage.save(key, ContentFile(b"x"))
+    storage.save("elsewhere/1.bin", ContentFile(b"x"))
+    assert listed("a/") == KEYS
+    assert listed("a/b/") == KEYS[1:]
+    assert listed("nothing/") == []
+
+
+def test_an_object_is_listed_with_its_size_and_when_it_was_changed(storage: Storage) -> None:
+    storage.save(KEY, ContentFile(b"12345"))
+    (found,) = coffer.objects(alias="default", prefix="image/")
+    assert (found.key, found.size) == (KEY, 5)
+    assert abs(datetime.now(UTC) - found.modified) < timedelta(minutes=5)
+
+
+def test_more_objects_than_one_page_are_all_listed_and_deleted(storage: Storage) -> None:
+    keys = [f"image/2026/01/31/{number:04}.bin" for number in range(1100)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: storage.save(key, ContentFile(b"x")), keys))
+    assert listed("image/2026/01/31/") == keys
+    coffer.delete_many(iter(keys), alias="default")
+    assert listed("image/") == []
+
+
+def test_what_lies_one_level_below_is_told_apart(storage: Storage) -> None:
+    for key in ("b/c/1.bin", "b-1.bin", "b/2.bin"):
+        storage.save(key, ContentFile(b"x"))
+    assert list(coffer.children(alias="default", prefix="")) == ["b-1.bin", "b/"]
+    assert list(coffer.children(alias="default", prefix="b/")) == ["2.bin", "c/"]
+    assert list(coffer.children(alias="default", prefix="nothing/")) == []
+
+
+def test_deleting_many_leaves_the_others_and_minds_none_that_is_missing(storage: Storage) -> None:
+    for key in ("image/a.png", "image/b.png"):
+        storage.save(key, ContentFile(b"x"))
+    coffer.delete_many(["image/a.png", "image/missing.png"], alias="default")
+    coffer.delete_many([], alias="default")
+    assert listed("image/") == ["image/b.png"]
+
+
+def test_the_size_of_an_object_is_none_where_there_is_none(storage: Storage) -> None:
+    storage.save(KEY, ContentFile(b"12345"))
+    assert coffer.size_of(key=KEY, alias="default") == 5
+    assert coffer.size_of(key=f"{KEY}.png", alias="default") is None
+
+
+def test_nothing_is_unfinished_where_all_is_done(storage: Storage) -> None:
+    storage.save(KEY, ContentFile(noise(9 * MIB, seed=6)))
+    assert list(coffer.unfinished(alias="default")) == []
+
+
+@pytest.mark.parametrize("backend", UNFINISHING, indirect=True)
+def test_an_unfinished_object_is_found_aborted_and_was_never_listed(backend: str, storage: Any) -> None:
+    if backend == "disk":
+        (drafts := Path(storage.location) / ".drafts").mkdir(parents=True)
+        (drafts / "0123").write_bytes(b"half")
+    else:
+        uploads = storage.connection.meta.client
+        begun = {"Bucket": storage.bucket_name, "Key": KEY}
+        begun["UploadId"] = uploads.create_multipart_upload(**begun)["UploadId"]
+        uploads.upload_part(**begun, PartNumber=1, Body=b"half")
+    (found,) = coffer.unfinished(alias="default")
+    assert found.key == (".drafts/0123" if backend == "disk" else KEY)
+    assert abs(datetime.now(UTC) - found.touched) < timedelta(minutes=5)
+    assert (listed(""), list(coffer.children(alias="default", prefix=""))) == ([], [])
+    coffer.abort_unfinished(found, alias="default")
+    assert list(coffer.unfinished(alias="default")) == []
+    coffer.abort_unfinished(found, alias="default")
+
+
+@pytest.mark.parametrize("backend", S3, indirect=True)
+def test_below_a_location_in_a_bucket_keys_are_the_same(storage: Any) -> None:
+    storage.save(KEY, ContentFile(b"outside"))
+    storage.location = "coffer"
+    storage.save(KEY, ContentFile(b"x"))
+    assert list(coffer.children(alias="default", prefix="")) == ["image/"]
+    assert listed("image/") == [KEY]
+    coffer.delete_many([KEY], alias="default")
+    assert listed("") == []
+    storage.location = ""
+    assert read(storage, KEY) == b"outside"
+
+
+@pytest.mark.parametrize("backend", S3, indirect=True)
+@pytest.mark.parametrize("status", [400, 501])
+def test_a_store_without_batches_is_asked_for_each_object(storage: Any, monkeypatch, status: int) -> None:
+    def refuse(**arguments: object) -> None:
+        answer = {"Error": {"Code": "NotImplemented"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        raise ClientError(answer, "DeleteObjects")  # type: ignore[arg-type]
+
+    storage.save(KEY, ContentFile(b"x"))
+    monkeypatch.setattr(storage.connection.meta.client, "delete_objects", refuse)
+    coffer.delete_many([KEY], alias="default")
+    assert listed("image/") == []
+
+
+@pytest.mark.parametrize("backend", S3, indirect=True)
+def test_an_object_of_a_batch_that_is_not_deleted_is_an_error(storage: Any, monkeypatch) -> None:
+    def refuse(**arguments: object) -> dict[str, Any]:
+        return {"Errors": [{"Key": KEY, "Code": "AccessDenied"}]}
+
+    monkeypatch.setattr(storage.connection.meta.client, "delete_objects", refuse)
+    with pytest.raises(StorageUnavailable) as raised:
+        coffer.delete_many([KEY], alias="default")
+    assert "AccessDenied" in str(raised.value.__cause__)
+
+
+@pytest.mark.parametrize("backend", UNFINISHING, indirect=True)
+def test_two_names_of_one_place_are_not_apart(storage: Storage, settings, tmp_path: Path) -> None:
+    elsewhere = {"BACKEND": "files.disk.DiskStorage", "OPTIONS": {"location": tmp_path / "elsewhere"}}
+    same = settings.STORAGES["default"]
+    settings.STORAGES = {**settings.STORAGES, "same": same, "elsewhere": elsewhere}
+    assert coffer.are_apart("default", "elsewhere")
+    assert not coffer.are_apart("default", "same")
+    assert not coffer.are_apart("default", "default")
+    assert (listed(""), list(coffer.objects(alias="elsewhere", prefix=""))) == ([], [])
+
+
+@pytest.mark.parametrize("backend", S3, indirect=True)
+def test_an_object_on_s3_bears_the_detected_type_and_may_be_cached(storage: Any, staged: Received) -> None:
+    storage.save("looks-like.html", staged.staged(name="looks-like.html", content_type="image/png"))
+    stored = storage.bucket.Object("looks-like.html")
+    assert stored.content_type == "image/png"
+    assert stored.cache_control == "max-age=86400"
