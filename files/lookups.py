@@ -1,13 +1,18 @@
-"""`tags__has_any` and `tags__has_all`: a JSON list of words against a list of words.
+"""SQL that differs between the two databases: words in a JSON list, and text in the order of its bytes.
 
-Django's own `has_key` family finds keys of objects on every database, but elements of lists on PostgreSQL
-only.
+`tags__has_any` and `tags__has_all`: Django's own `has_key` family finds keys of objects on every database,
+but elements of lists on PostgreSQL only.
+
+`key__bytes_gt`, `key__bytes_lt` and `BytesOrder`: the order in which stores list their objects. SQLite has no
+other one; PostgreSQL's is that of a language, and its operators `~>~` and `~<~` are served by the second
+index that Django makes for unique text.
 """
 
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import JSONField, Lookup
+from django.db.models import CharField, F, JSONField, Lookup
+from django.db.models.expressions import OrderBy
 from django.db.models.sql.compiler import SQLCompiler
 
 type Sql = tuple[str, list[Any]]
@@ -52,3 +57,39 @@ class HasAllTags(_TagLookup):
 
     def needed(self, words: list[str]) -> int:
         return len(words)
+
+
+class _BytesLookup(Lookup[Any]):
+    operator: str
+
+    def as_sql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, tuple[str | int, ...]]:
+        left, left_params = self.process_lhs(compiler, connection)
+        right, right_params = self.process_rhs(compiler, connection)
+        operator = f"~{self.operator}~" if connection.vendor == "postgresql" else self.operator
+        return f"{left} {operator} {right}", (*left_params, *right_params)
+
+
+@CharField.register_lookup
+class BytesGreater(_BytesLookup):
+    lookup_name = "bytes_gt"
+    operator = ">"
+
+
+@CharField.register_lookup
+class BytesLess(_BytesLookup):
+    lookup_name = "bytes_lt"
+    operator = "<"
+
+
+class BytesOrder(OrderBy):
+    """`order_by(BytesOrder("key"))`: ascending."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(F(field))
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> Sql:
+        # Django looks for the word ASC in each part of an ORDER BY.
+        sql, params = self.as_sql(compiler, connection, template="%(expression)s USING ~<~ /* ASC */")
+        return sql, list(params)

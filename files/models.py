@@ -137,7 +137,7 @@ class Rendition(models.Model):
     file = models.ForeignKey(File, on_delete=models.CASCADE, related_name="renditions")
     variation = models.CharField(max_length=64)
     storage = models.CharField(max_length=64)
-    key = models.CharField(max_length=255)
+    key = models.CharField(max_length=255, unique=True)
     content_type = models.CharField(max_length=127)
     size = models.BigIntegerField(null=True)
     claimed_at = models.DateTimeField(default=timezone.now)
