@@ -58,6 +58,10 @@ def alias(text: str) -> str:
     return text
 
 
+def add_storage(parser: CommandParser) -> None:
+    parser.add_argument("--storage", type=alias, metavar="ALIAS", help="only this one (default: all)")
+
+
 def add_report(parser: CommandParser) -> None:
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="where the JSON report goes (default: standard output)"
@@ -154,5 +158,5 @@ def leave(code: int) -> None:
         sys.exit(code)
 
 
-def _json(value: object) -> str:
+def _json(value: object) -> str:  # of what JSON has no type for
     return value.isoformat(timespec="seconds") if isinstance(value, datetime) else str(value)

@@ -71,9 +71,7 @@ class Command(BaseCommand):
             metavar="TIME",
             help="only the days from so long ago until now (default: all days)",
         )
-        parser.add_argument(
-            "--storage", type=options.alias, metavar="ALIAS", help="only this one (default: all)"
-        )
+        options.add_storage(parser)
         options.add_report(parser)
 
     def handle(self, *, grace: timedelta, since: timedelta | None, report: Path | None, **given: Any) -> None:
