@@ -45,7 +45,8 @@ class Kind(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One thing that is not as it should be. `name` is the key, or the path of a temporary file; `size` in
-    bytes; `row` is the primary key of a File or Rendition, as text."""
+    bytes; `row` is the primary key of a File or Rendition, as text, and `named` the storage that it names if
+    that is another one."""
 
     kind: Kind
     storage: str | None
@@ -53,6 +54,7 @@ class Finding:
     size: int | None = None
     time: datetime | None = None
     row: str | None = None
+    named: str | None = None
     unfinished: Unfinished | None = None
 
 
@@ -79,6 +81,14 @@ class Scan:
                 else:
                     self.on_progress(self, f"{alias}: {found}")
                     yield from _day(self, alias, found)
+
+
+def copies(alias: str, *, named: str) -> Iterator[Finding]:
+    """Objects on one storage whose rows name the other. Raises StorageUnavailable."""
+    scan = Scan(aliases=[alias], before=datetime.now(UTC))
+    for day in _days(alias, None):
+        if isinstance(day, str):
+            yield from (found for found in _day(scan, alias, day) if found.named == named)
 
 
 # --- finding ---------------------------------------------------------------------------------------
@@ -245,6 +255,7 @@ def _judge(stored: StoredObject | None, row: _Row | None, alias: str, before: da
         size=stored.size,
         time=stored.modified,
         row=row.pk if row else None,
+        named=row.storage if row and row.storage != alias else None,
     )
 
 
@@ -316,9 +327,11 @@ def _delete_copies(batch: Sequence[Finding]) -> set[str]:
         for key, (place, size) in places.items()
         if place in apart and storage.size_of(key=key, alias=place) == size
     }
-    if whole:
-        storage.delete_many(sorted(whole), alias=alias)
-    return whole
+    with transaction.atomic():  # until its end nobody moves one of them back
+        still = {key for key, (place, _) in _places(whole, lock=True).items() if place in apart}
+        if still:
+            storage.delete_many(sorted(still), alias=alias)
+    return still
 
 
 def _abort(batch: Sequence[Finding]) -> set[str]:
@@ -366,14 +379,16 @@ def _delete_files(batch: Sequence[Finding]) -> set[str]:
     return done
 
 
-def _places(names: Iterable[str]) -> dict[str, tuple[str, int | None]]:
-    """Where the rows say that the objects lie, and their sizes; keys without a row are left out."""
+def _places(names: Iterable[str], *, lock: bool = False) -> dict[str, tuple[str, int | None]]:
+    """Where the rows say that the objects lie, and their sizes; keys without a row are left out. With `lock`,
+    in a transaction, that stays so until its end."""
     wanted = list(names)
-    rows = itertools.chain.from_iterable(
-        model._default_manager.filter(key__in=wanted).values_list("key", "storage", "size")
-        for model in (File, Rendition)
-    )
-    return {key: (alias, size) for key, alias, size in rows}
+    places: dict[str, tuple[str, int | None]] = {}
+    for model in (File, Rendition):
+        rows = model._default_manager.filter(key__in=wanted)
+        rows = rows.select_for_update() if lock else rows
+        places |= {key: (alias, size) for key, alias, size in rows.values_list("key", "storage", "size")}
+    return places
 
 
 def _alias(batch: Sequence[Finding]) -> str:

@@ -10,9 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import SpooledTemporaryFile
 from typing import IO
-from uuid import uuid4
 
-from django.core.files.base import ContentFile
 from django.core.files.base import File as Content
 from django.db import transaction
 from django.db.models import QuerySet
@@ -113,13 +111,8 @@ def _copy(row: File | Rendition, content: Content[bytes], digest: str, to_alias:
 
 def _check_are_two(source: str, to_alias: str) -> None:
     """Raises RelocationFailed if what is stored in the one is there in the other."""
-    probe = f"probe-{uuid4()}"
-    storage.save(key=probe, content=ContentFile(b"probe"), alias=to_alias)
-    try:
-        if storage.exists(key=probe, alias=source):
-            raise RelocationFailed(f"{source} and {to_alias} are one place; nothing was changed.")
-    finally:
-        storage.delete(key=probe, alias=to_alias)
+    if not storage.are_apart(to_alias, source):
+        raise RelocationFailed(f"{source} and {to_alias} are one place; nothing was changed.")
 
 
 def _switched(row: File | Rendition, source: str, to_alias: str) -> bool:

@@ -191,6 +191,7 @@ class _Run:
                 "size": found.size,
                 "time": found.time,
                 "row": found.row,
+                "named": found.named,
                 "mended": done,
             }
         )
