@@ -49,6 +49,7 @@ class Env:
     rate_limit_user: int
     rate_limit_address: int
     log_level: str
+    failpoint: str
 
 
 class InvalidEnvironment(Exception):
@@ -105,6 +106,7 @@ def read() -> Env:
         "log_level": env.str(
             "LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
         ),
+        "failpoint": _failpoint(env),
     }
     secret_key = env.str("SECRET_KEY", None, validate=_strong)
     if env_file and not Path(env_file).exists():
@@ -172,6 +174,14 @@ def _size(value: str | None) -> int | None:
     if size == 0:
         raise environs.ValidationError("has to be above 0.")
     return size
+
+
+def _failpoint(env: environs.Env) -> str:
+    """Where tests kill the process; refused without a second variable, so that none is set by mistake."""
+    if not env.bool("COFFER_CRASH_TESTS", False):
+        no_test = validate.OneOf([""], error="is for tests of crashes: it kills the service. Unset it.")
+        return env.str("COFFER_FAILPOINT", "", validate=no_test) or ""
+    return env.str("COFFER_FAILPOINT", "") or ""
 
 
 def _database(value: str) -> dict[str, Any]:

@@ -140,6 +140,7 @@ DATA_UPLOAD_MAX_NUMBER_FILES = MAX_FILES
 GRAPHIQL = ENV.graphiql
 INTROSPECTION = ENV.introspection
 QUERIES_BY_GET = ENV.queries_by_get
+FAILPOINT = ENV.failpoint
 MAX_BATCH = ENV.max_batch
 RATE_LIMIT_USER = ENV.rate_limit_user
 RATE_LIMIT_ADDRESS = ENV.rate_limit_address

@@ -15,7 +15,7 @@ from django.core.files.base import File as Content
 from django.db import transaction
 from django.db.models import QuerySet
 
-from files import storage
+from files import failpoints, storage
 from files.errors import StorageUnavailable
 from files.models import File, Rendition
 
@@ -60,9 +60,11 @@ def _move(row: File | Rendition, to_alias: str, *, sha256: str | None, delete_so
         if sha256 not in {None, digest} or content.size != row.size:
             raise RelocationFailed(f"{row.key} on {source} is not what was received; nothing was changed.")
         _copy(row, content, digest, to_alias)
+        failpoints.reach("move.copied")
         while not _switched(row, source, to_alias):
             _copy(row, content, digest, to_alias)
     row.storage = to_alias
+    failpoints.reach("move.switched")
     if delete_source:
         _delete_unless_named(row, source)
 

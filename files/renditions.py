@@ -19,7 +19,7 @@ from django.core.files.base import ContentFile
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from files import rendering, sandbox, storage
+from files import failpoints, rendering, sandbox, storage
 from files.errors import FileError, InvalidRendition, StorageUnavailable
 from files.models import File, Rendition
 from files.rendering import Rendered
@@ -153,6 +153,7 @@ def _inherit(file: File, variation: Variation, rendition: Rendition) -> Renditio
 def _make(file: File, claims: Mapping[Rendition, Variation]) -> None:
     """Make and store what is claimed, of one decode."""
     with _given_back(claims), _read(file) as original:
+        failpoints.reach("rendition.claimed")
         made = sandbox.run(
             rendering.render_many,
             original,
@@ -167,6 +168,7 @@ def _keep(claim: Rendition, rendered: Rendered) -> None:
     content = ContentFile(rendered.content)
     content.content_type = rendered.content_type  # type: ignore[attr-defined]
     storage.save(key=claim.key, content=content, alias=claim.storage)
+    failpoints.reach("rendition.stored")
     claim.size = len(rendered.content)
     claim.made_at = timezone.now()
     ours = Rendition.objects.filter(pk=claim.pk, key=claim.key, made_at=None)

@@ -20,6 +20,7 @@ from django.utils import timezone
 from accounts.models import User
 from files import (
     content_types,
+    failpoints,
     inspection,
     metadata,
     profiles,
@@ -151,10 +152,13 @@ def delete_row(file: File) -> None:
     rows = (File.objects.filter(pk=file.pk), Rendition.objects.filter(file=file))
     objects = [each for row in rows for each in row.select_for_update().values_list("key", "storage")]
     file.delete()
+    failpoints.reach("delete.row_deleted")
 
     def delete_objects() -> None:
+        failpoints.reach("delete.committed")
         for key, alias in objects:
             _delete_object(key=key, alias=alias)
+            failpoints.reach("delete.object_deleted")
 
     transaction.on_commit(delete_objects)
 
@@ -214,6 +218,7 @@ def _keep(
     key = storage.key_of(file_id=file_id, profile=profile.name, extension=extension, now=now)
     alias = storage.alias_for(profile, fields["visibility"])
     storage.save(key=key, content=received.staged(name=key, content_type=facts.content_type), alias=alias)
+    failpoints.reach("upload.stored")
     inserted = False
     try:
         with _database_errors(), transaction.atomic():
@@ -235,8 +240,10 @@ def _keep(
                 **fields,
             )
             inserted = True
+            failpoints.reach("upload.inserted")
             if file.is_image and profile.presets:
                 transaction.on_commit(lambda: tasks.make_presets.enqueue(str(file_id)), robust=True)
+        failpoints.reach("upload.committed")
         return file
     except BaseException as error:
         if inserted and not isinstance(error, IntegrityError):

@@ -360,3 +360,17 @@ def test_processes_that_start_at_once_agree_on_the_key(data_dir):
 
     assert keys == {(data_dir / "secret_key").read_text()}
     assert [path.name for path in data_dir.iterdir()] == ["secret_key"]
+
+
+# --- crash tests -----------------------------------------------------------------------------------
+
+
+def test_a_point_at_which_the_service_is_killed_is_refused_outside_of_tests(monkeypatch):
+    monkeypatch.setenv("COFFER_FAILPOINT", "upload.stored")
+    assert problems() == {"COFFER_FAILPOINT": ["is for tests of crashes: it kills the service. Unset it."]}
+    monkeypatch.setenv("COFFER_CRASH_TESTS", "True")
+    assert env.read().failpoint == "upload.stored"
+
+
+def test_nobody_is_killed_unless_it_is_said():
+    assert env.read().failpoint == ""
