@@ -1,6 +1,8 @@
 """Azure's blob storage as a storage: objects are written once, read in ranges, and their addresses signed
 here where there is a key to sign with."""
 
+import posixpath
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any, cast
 from urllib.parse import urlsplit
@@ -19,6 +21,7 @@ from django.utils.deconstruct import deconstructible
 
 from files import buckets
 from files.faults import Fault
+from files.listing import StoredObject
 
 _MIB = 1024 * 1024
 _CLIENT: dict[str, Any] = {
@@ -93,6 +96,19 @@ class AzureStorage(buckets.WriteOnceMixin, storages.backends.azure_storage.Azure
         if self.connection_string:
             return BlobServiceClient.from_connection_string(self.connection_string, **self.client_options)
         return cast(BlobServiceClient, super()._get_service_client())
+
+    def children(self, prefix: str) -> Iterator[str]:
+        """The names one level below the prefix, folders with a slash at their end."""
+        whole = posixpath.join(self.location, prefix)
+        found = self.client.walk_blobs(name_starts_with=whole, delimiter="/", timeout=self.timeout)
+        yield from sorted(each.name.removeprefix(whole) for each in found)
+
+    def objects(self, prefix: str) -> Iterator[StoredObject]:
+        """All objects below the prefix, in the order of their keys, a page of 5000 in memory."""
+        whole = posixpath.join(self.location, prefix)
+        for each in self.client.list_blobs(name_starts_with=whole, timeout=self.timeout):
+            name = each.name.removeprefix(posixpath.join(self.location, ""))
+            yield StoredObject(name, each.size, each.last_modified)
 
     def _open(self, name: str, mode: str = "rb") -> File[bytes]:
         """To be read, in memory that does not grow with the object. Raises FileNotFoundError."""

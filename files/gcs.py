@@ -1,6 +1,8 @@
 """Google Cloud Storage as a storage: objects are written once, read in ranges, and their addresses signed
 here where there is a key to sign with."""
 
+import posixpath
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +19,7 @@ from storages.utils import clean_name
 
 from files import buckets
 from files.faults import Fault
+from files.listing import StoredObject
 
 _TIMEOUT = (buckets.CONNECT_TIMEOUT, buckets.READ_TIMEOUT)
 _RETRY = DEFAULT_RETRY.with_timeout(buckets.READ_TIMEOUT)
@@ -82,6 +85,21 @@ class GoogleCloudStorage(buckets.WriteOnceMixin, storages.backends.gcloud.Google
     def fault(self, error: Exception) -> Fault | None:
         """What the store, or Google's library before it is asked, means."""
         return next((fault for kind, fault in _FAULTS.items() if isinstance(error, kind)), None)
+
+    def children(self, prefix: str) -> Iterator[str]:
+        """The names one level below the prefix, folders with a slash at their end."""
+        whole = posixpath.join(self.location, prefix)
+        found = self.bucket.list_blobs(prefix=whole, delimiter="/", timeout=_TIMEOUT, retry=_RETRY)
+        names = [each.name for each in found]
+        yield from sorted(name.removeprefix(whole) for name in (*names, *found.prefixes) if name != whole)
+
+    def objects(self, prefix: str) -> Iterator[StoredObject]:
+        """All objects below the prefix, in the order of their keys, a page of 1000 in memory."""
+        whole = posixpath.join(self.location, prefix)
+        for each in self.bucket.list_blobs(prefix=whole, timeout=_TIMEOUT, retry=_RETRY):
+            if each.name != whole:  # what a console makes to show an empty folder
+                name = each.name.removeprefix(posixpath.join(self.location, ""))
+                yield StoredObject(name, each.size, each.updated)
 
     def _open(self, name: str, mode: str = "rb") -> File[bytes]:
         """To be read, in memory that does not grow with the object. Raises FileNotFoundError."""

@@ -29,7 +29,8 @@ from files import buckets
 from files.faults import Fault
 from files.listing import StoredObject, Unfinished
 
-_BATCH = 1000  # keys; the most that one DeleteObjects takes
+# Keys of one DeleteObjects. It may have 1000, but a slow store has to be done within READ_TIMEOUT.
+_BATCH = 200
 # Stores that do not know DeleteObjects, or not with the checksum that boto3 sends.
 _NO_BATCHES = {HTTPStatus.BAD_REQUEST, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
 _CONNECTIONS = 50  # of the client that all threads share; more than are kept waiting are closed after use
@@ -184,7 +185,7 @@ class S3Storage(buckets.WriteOnceMixin, storages.backends.s3.S3Storage):  # type
             return
 
     def delete_many(self, names: Iterable[str]) -> None:
-        """Delete with one request for 1000 objects, or one by one where the store has no such request."""
+        """Delete with one request for 200 objects, or one by one where the store has no such request."""
         for batch in batched(names, _BATCH):
             listed = {"Objects": [{"Key": self._whole(name)} for name in batch], "Quiet": True}
             try:
