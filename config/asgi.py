@@ -17,6 +17,7 @@ from django.conf import settings
 from django.core.exceptions import RequestAborted, RequestDataTooBig
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 
+from config.memory import keep_buffers
 from config.requests import AnyContentType
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -141,5 +142,6 @@ def _limit(scope: Any) -> int | None:
     return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 
 
+keep_buffers()
 django.setup(set_prefix=False)
 application = StreamingASGIHandler()

@@ -115,8 +115,8 @@ CACHES = {
 STORAGES = ENV.storages
 SENDFILE = ENV.sendfile
 
-# Bytes wait here until they are checked. On local disk it has to be the file system of the files
-# themselves, so that keeping them is a link and not a second copy.
+# Bytes that have to be looked at as a whole wait here until they are. On local disk it has to be the file
+# system of the files themselves, so that keeping them is a link and not a second copy.
 STAGING_DIR = ENV.data_dir / "incoming"
 
 STATIC_URL = "static/"

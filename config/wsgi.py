@@ -5,6 +5,7 @@ import os
 import django
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 
+from config.memory import keep_buffers
 from config.requests import AnyContentType
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -18,5 +19,6 @@ class _Handler(WSGIHandler):
     request_class = _Request
 
 
+keep_buffers()
 django.setup(set_prefix=False)
 application = _Handler()

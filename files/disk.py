@@ -36,25 +36,26 @@ class DiskStorage(FileSystemStorage):
         super().__init__(location=location)
         self._root = Path(location)
 
+    def begin(self, name: str, *, content_type: str) -> "DiskDraft":
+        """An object whose bytes are still to come. Its type is in its name: a file has no other label."""
+        return DiskDraft(self._root / _DRAFTS, Path(self.path(name)))
+
     def _save(self, name: str, content: File[bytes]) -> str:
         """Store under `name`, or under a free name like it if that one is taken meanwhile."""
-        draft = self._draft(content)
+        draft = DiskDraft(self._root / _DRAFTS, Path(self.path(name)), staged=_staged_path(content))
         try:
+            if not draft.is_linked:
+                for chunk in content.chunks(_CHUNK):
+                    draft.write(chunk)
+            draft.finish()
             while True:
-                final = Path(self.path(name))
-                _make_folders(final.parent)
                 try:
-                    _place(draft, final)
+                    draft.place(Path(self.path(name)))
                     break
                 except FileExistsError:
                     name = self.get_available_name(name)
-            try:
-                _flush_folder(final.parent)
-            except OSError:
-                final.unlink(missing_ok=True)
-                raise
         finally:
-            draft.unlink(missing_ok=True)
+            draft.abort()
         return name.replace("\\", "/")
 
     def delete(self, name: str) -> None:
@@ -106,23 +107,50 @@ class DiskStorage(FileSystemStorage):
         """Remove the draft; one that is gone has got its name, or was removed already."""
         (self._root / _DRAFTS / unfinished.id).unlink(missing_ok=True)
 
-    def _draft(self, content: File[bytes]) -> Path:
-        """The content under a name of its own on this file system, on the device and with its mode."""
-        drafts = self._root / _DRAFTS
+
+class DiskDraft:
+    """Bytes under a name of their own on the storage's file system, until they get the final one.
+
+    Bytes that lie in a file on the same file system already (`staged`) are linked and not copied.
+    """
+
+    def __init__(self, drafts: Path, final: Path, *, staged: str | None = None) -> None:
         _make_folders(drafts)
-        draft = drafts / secrets.token_hex(16)
+        self._final = final
+        self._path = drafts / secrets.token_hex(16)
+        self.is_linked = staged is not None and _linked(staged, self._path)
+        self._file = self._path.open("rb" if self.is_linked else "xb")
+
+    def write(self, chunk: bytes) -> None:
+        self._file.write(chunk)
+
+    def commit(self, *, sha256: str, md5: str) -> None:
+        """Give the bytes their final name. Raises FileExistsError where it is taken."""
+        self.finish()
+        self.place(self._final)
+        self.abort()
+
+    def abort(self) -> None:
+        with contextlib.suppress(OSError):  # unwritten bytes of a full disk
+            self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """See to it that all bytes are on the device, with the mode of an object."""
+        self._file.flush()
+        os.fchmod(self._file.fileno(), _FILE_MODE)
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def place(self, final: Path) -> None:
+        """Give the finished draft its name, also after a loss of power. Raises FileExistsError."""
+        _make_folders(final.parent)
+        _place(self._path, final)
         try:
-            if not _link_staged(content, draft):
-                with draft.open("xb") as file:
-                    for chunk in content.chunks(_CHUNK):
-                        file.write(chunk)
-            with draft.open("rb") as file:
-                os.fchmod(file.fileno(), _FILE_MODE)
-                os.fsync(file.fileno())
-        except BaseException:
-            draft.unlink(missing_ok=True)
+            _flush_folder(final.parent)
+        except OSError:
+            final.unlink(missing_ok=True)
             raise
-        return draft
 
 
 def _time(seconds: float) -> datetime:
@@ -145,13 +173,15 @@ def _place(draft: Path, final: Path) -> None:
         draft.rename(final)
 
 
-def _link_staged(content: File[bytes], draft: Path) -> bool:
-    """Take over bytes that lie in a file on the same file system already, without copying them."""
+def _staged_path(content: File[bytes]) -> str | None:
     path = getattr(content, "staged_path", None)
-    if path is None:
-        return False
+    return path if isinstance(path, str) else None
+
+
+def _linked(staged: str, draft: Path) -> bool:
+    """Whether the draft is now one more name of the staged file."""
     try:
-        os.link(path, draft)
+        os.link(staged, draft)
     except OSError:  # another file system, or one without links
         return False
     return True

@@ -1,18 +1,17 @@
-"""The bytes of an upload as they come in: one pass that counts, hashes, keeps the head and stages them.
+"""The bytes of an upload as they come in: one pass that counts, hashes, keeps the head and passes them on.
 
-Staged is not stored: nothing here has a key, and closing a `Received` removes what is left of it. Every way
-out of a request closes what it received.
+They go to a draft of the object if somebody began one, else they are staged. Neither is stored yet: closing a
+`Received` removes what is left of it, and every way out of a request closes what it received.
 """
 
 import contextlib
-import hashlib
 import io
 import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -21,12 +20,18 @@ from django.core.files.base import File
 from django.core.files.uploadhandler import FileUploadHandler, StopUpload
 
 from files.detection import HEAD_SIZE
-from files.errors import FileTooLarge, StorageUnavailable
+from files.errors import FileError, FileTooLarge, QuotaExceeded, StorageUnavailable
+from files.hashing import Hashes
+from files.storage import Draft
 
 logger = logging.getLogger(__name__)
 
 _CHUNK_SIZE = 256 * 1024
 _MEMORY_SIZE = 512 * 1024  # smaller files never touch the disk before they are stored
+
+# Begins the object that a file of more bytes becomes, once its head is there, or raises the FileError for
+# which the file is refused.
+type Begin = Callable[["Received"], Draft]
 
 
 class StagedFile(File[bytes]):
@@ -46,21 +51,25 @@ class StagedFile(File[bytes]):
 class Received:
     """One file that has come in: its measures, what the client said of it, and its bytes until `close`.
 
-    `size` counts all bytes that came, also past the limit; then, or when staging failed, there are no bytes
-    and `check` raises.
+    `size` counts all bytes that came, also past the limit; then, or when they could not be kept, there are
+    no bytes and `check` raises. With `begin`, the bytes of a file that is no small one are in `draft` and
+    nowhere else; `open` and `staged` are for files without a draft.
     """
 
-    def __init__(self, *, name: str | None, content_type: str | None, limit: int) -> None:
+    def __init__(
+        self, *, name: str | None, content_type: str | None, limit: int, begin: Begin | None = None
+    ) -> None:
         self.name = name
         self.content_type = content_type
         self.size = 0
         self.head = b""
+        self.draft: Draft | None = None
         self._limit = limit
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._sha256 = hashlib.sha256()
+        self._begin = begin
+        self._hashes = Hashes()
         self._file: IO[bytes] = io.BytesIO()
         self._path: Path | None = None
-        self._failure: Exception | None = None
+        self._failure: FileError | None = None
 
     @classmethod
     def of_bytes(
@@ -73,15 +82,16 @@ class Received:
 
     @property
     def md5(self) -> str:
-        return self._md5.hexdigest()
+        return self._hashes.md5
 
     @property
     def sha256(self) -> str:
-        return self._sha256.hexdigest()
+        return self._hashes.sha256
 
     @property
-    def is_too_large(self) -> bool:
-        return isinstance(self._failure, FileTooLarge)
+    def is_refused(self) -> bool:
+        """Whether `check` will raise, whatever else comes, for what the client sent."""
+        return isinstance(self._failure, FileError) and not isinstance(self._failure, StorageUnavailable)
 
     def write(self, chunk: bytes) -> None:
         """Take the next bytes. Never raises: one file that cannot be kept must not end the others."""
@@ -93,28 +103,34 @@ class Received:
             return
         if len(self.head) < HEAD_SIZE:
             self.head += chunk[: HEAD_SIZE - len(self.head)]
-        self._md5.update(chunk)
-        self._sha256.update(chunk)
         try:
-            if self._path is None and self.size > _MEMORY_SIZE:
-                self._to_disk()
-            self._file.write(chunk)
-        except OSError as error:
-            logger.exception("An upload could not be staged in %s.", settings.STAGING_DIR)
+            if self.size > _MEMORY_SIZE and self._path is None and self.draft is None:
+                self._leave_memory()
+            (self.draft or self._file).write(chunk)
+        except FileError as error:
             self._fail(error)
+            return
+        except OSError as error:
+            self._fail_to_stage(error)
+            return
+        self._hashes.update(chunk)
 
     def check(self) -> None:
-        """Raises FileTooLarge or StorageUnavailable if the bytes are not all here."""
-        if self.is_too_large:
-            raise FileTooLarge(size=self.size, limit=self._limit)
+        """Raises the error for which the file is refused, or StorageUnavailable, if the bytes are not all
+        here."""
         if self._failure is None:
             try:
                 self._file.flush()
             except OSError as error:  # the last bytes of a full disk
-                logger.exception("An upload could not be staged in %s.", settings.STAGING_DIR)
-                self._fail(error)
+                self._fail_to_stage(error)
+        if isinstance(self._failure, FileTooLarge | QuotaExceeded):
+            self._failure.size = self.size  # more may have come since
         if self._failure is not None:
-            raise StorageUnavailable from self._failure
+            raise self._failure
+
+    def finish(self) -> None:
+        """No more bytes come: let go of what only a file under way needs."""
+        self._hashes.finish()
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
@@ -130,22 +146,36 @@ class Received:
 
     def close(self) -> None:
         """Forget the bytes. What a storage has kept stays; closing twice is fine."""
+        self._hashes.close()
+        if self.draft is not None:
+            self.draft.abort()
         with contextlib.suppress(OSError):  # unwritten bytes of a full disk
             self._file.close()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
             self._path = None
 
-    def _to_disk(self) -> None:
-        folder = Path(settings.STAGING_DIR)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-        descriptor, path = tempfile.mkstemp(dir=folder)
-        self._path = Path(path)
-        buffered, self._file = self._file, os.fdopen(descriptor, "w+b")
+    def _leave_memory(self) -> None:
+        """Let the bytes so far, and those to come, go into the object or a staging file."""
+        buffered = self._file
+        if self._begin is not None:
+            self.draft = self._begin(self)
+        else:
+            folder = Path(settings.STAGING_DIR)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+            descriptor, path = tempfile.mkstemp(dir=folder)
+            self._path = Path(path)
+            self._file = os.fdopen(descriptor, "w+b")
         buffered.seek(0)
-        self._file.write(buffered.read())
+        (self.draft or self._file).write(buffered.read())
 
-    def _fail(self, failure: Exception) -> None:
+    def _fail_to_stage(self, error: OSError) -> None:
+        logger.error("An upload could not be staged in %s.", settings.STAGING_DIR, exc_info=error)
+        failure = StorageUnavailable()
+        failure.__cause__ = error
+        self._fail(failure)
+
+    def _fail(self, failure: FileError) -> None:
         self._failure = failure
         self.close()
 
@@ -155,12 +185,14 @@ class Plan:
     """What is known of a request's files before they come.
 
     `limits` has the bytes that are worth keeping, by the name of the part; `default` is for parts that are
-    not in it. `names` are the parts that anybody wants, None if that is not known.
+    not in it. `names` are the parts that anybody wants, None if that is not known. `begins` has the parts
+    that may become objects while they come in.
     """
 
     limits: Mapping[str, int]
     default: int
     names: frozenset[str] | None
+    begins: Mapping[str, Begin] = field(default_factory=dict)
 
     def limit(self, name: str) -> int:
         return self.limits.get(name, self.default)
@@ -168,7 +200,7 @@ class Plan:
 
 class ReceivingHandler(FileUploadHandler):
     """Django's parser hands each file of a request to this; `complete` has those that came whole, or that
-    were cut off at their limit, with the names of their parts.
+    were cut off when they were refused, with the names of their parts.
 
     `plan` is asked when the first file begins; `was_cut` says that the rest of the body was not read.
     """
@@ -191,14 +223,20 @@ class ReceivingHandler(FileUploadHandler):
         if self._plan is None:
             self._plan = self.plan()
         self._seen.add(field_name)
-        limit = self._plan.limit(field_name)
-        self._all.append(Received(name=file_name, content_type=content_type or None, limit=limit))
+        self._all.append(
+            Received(
+                name=file_name,
+                content_type=content_type or None,
+                limit=self._plan.limit(field_name),
+                begin=self._plan.begins.get(field_name),
+            )
+        )
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
         received = self._all[-1]
         received.write(raw_data)
         if (
-            received.is_too_large
+            received.is_refused
             and self._plan
             and self._plan.names is not None
             and self._plan.names <= self._seen
@@ -210,6 +248,7 @@ class ReceivingHandler(FileUploadHandler):
 
     def file_complete(self, file_size: int) -> None:
         """Called when the boundary after the file has been seen: only then are its bytes all there."""
+        self._all[-1].finish()
         self.complete.append((self.field_name or "", self._all[-1]))
 
     def close(self) -> None:

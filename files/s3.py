@@ -1,13 +1,15 @@
 """S3 and what speaks its protocol, as a storage: objects are written once, read in ranges, and their
 addresses signed here without asking the store."""
 
+import mimetypes
 import posixpath
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from http import HTTPStatus
 from itertools import batched
-from typing import IO, Any, Literal
+from types import SimpleNamespace
+from typing import IO, Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import storages.backends.s3
@@ -27,13 +29,16 @@ from storages.utils import clean_name
 
 from files import buckets
 from files.faults import Fault
+from files.hashing import Hashes
 from files.listing import StoredObject, Unfinished
+from files.s3_drafts import S3Draft
 
 # Keys of one DeleteObjects. It may have 1000, but a slow store has to be done within READ_TIMEOUT.
 _BATCH = 200
 # Stores that do not know DeleteObjects, or not with the checksum that boto3 sends.
 _NO_BATCHES = {HTTPStatus.BAD_REQUEST, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
-_CONNECTIONS = 50  # of the client that all threads share; more than are kept waiting are closed after use
+_CHUNK = 256 * 1024
+_CONNECTIONS = 64  # of the client that all threads share; more than are kept waiting are closed after use
 
 
 # The codes are those of Amazon, which other stores have taken over.
@@ -73,6 +78,7 @@ class S3Storage(buckets.WriteOnceMixin, storages.backends.s3.S3Storage):  # type
         super().__init__(**options)
         if "client_config" not in options:
             self.client_config = _client_config(self.endpoint_url, self.addressing_style)
+        self.takes_tags = True  # until the store says that it does not
 
     def get_default_settings(self) -> dict[str, Any]:
         return {
@@ -220,14 +226,27 @@ class S3Storage(buckets.WriteOnceMixin, storages.backends.s3.S3Storage):  # type
         reader = buckets.RangedReader(begin, size=answer["ContentLength"], stream=answer["Body"])
         return buckets.as_file(reader, name)
 
+    def begin(self, name: str, *, content_type: str) -> S3Draft:
+        """An object whose bytes are still to come."""
+        parameters = self._get_write_parameters(name, SimpleNamespace(content_type=content_type))
+        return S3Draft(self, self._normalize_name(clean_name(name)), parameters)
+
     def _save(self, name: str, content: File[bytes]) -> str:
+        name = clean_name(name)
+        guessed = mimetypes.guess_type(name)[0] or self.default_content_type
+        draft = self.begin(name, content_type=getattr(content, "content_type", None) or guessed)
+        hashes = Hashes()
         try:
-            return str(super()._save(name, content))
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 412:
-                raise
-            buckets.confirm(self, name, content)
-            return name
+            for chunk in content.chunks(_CHUNK):
+                draft.write(chunk)
+                hashes.update(chunk)
+            draft.commit(sha256=hashes.sha256, md5=hashes.md5)
+        except BaseException:
+            draft.abort()
+            raise
+        finally:
+            hashes.close()
+        return name
 
     def _get_write_parameters(self, name: str, content: Any = None) -> dict[str, Any]:
         parameters: dict[str, Any] = super()._get_write_parameters(name, content)
@@ -263,10 +282,6 @@ def _client_config(endpoint_url: str | None, addressing_style: str | None) -> Co
     # Where the bucket is a part of the host, Amazon's addresses have the region in them: those of the other
     # kind are redirected for the first hours of a bucket, and a signature does not survive that.
     style: Any = addressing_style or ("auto" if endpoint_url else "virtual")
-    # Amazon's newer checksums are refused by many stores that speak an older S3.
-    checksums: Literal["when_required", "when_supported"] = (
-        "when_required" if endpoint_url else "when_supported"
-    )
     return Config(
         signature_version="s3v4",
         s3={"addressing_style": style},
@@ -274,8 +289,10 @@ def _client_config(endpoint_url: str | None, addressing_style: str | None) -> Co
         read_timeout=buckets.READ_TIMEOUT,
         retries={"total_max_attempts": 3, "mode": "standard"},
         max_pool_connections=_CONNECTIONS,
-        request_checksum_calculation=checksums,
-        response_checksum_validation=checksums,
+        # Bytes are checked by Content-MD5 and ETag, which every store knows; of the newer checksums, which
+        # boto3 sends by itself, many know nothing.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
     )
 
 

@@ -23,6 +23,7 @@ from files import (
     failpoints,
     inspection,
     metadata,
+    pooling,
     profiles,
     rendering,
     sandbox,
@@ -43,7 +44,8 @@ from files.inspection import Facts
 from files.models import File, FileKind, Rendition, Visibility, new_id
 from files.outages import DATABASE_ERRORS, is_outage
 from files.profiles import DECODERS, UploadProfile
-from files.receive import Received
+from files.receive import Begin, Received
+from files.storage import Draft
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +90,27 @@ def upload(*, owner: User, received: Received, profile: str, description: Descri
         return _keep(owner=owner, received=remade, facts=kept, profile=purpose, fields=fields)
     finally:
         remade.close()
+
+
+def begin(*, owner: User, profile: str, visibility: Visibility | None) -> Begin | None:
+    """How a file of this profile goes straight into its object while it comes in, to be handed to `upload`
+    afterwards; None where it has to be looked at as a whole first.
+
+    The type is judged by the head, and the quota by what has come so far.
+    """
+    purpose: UploadProfile | None = settings.UPLOAD_PROFILES.get(profile)
+    if purpose is None or purpose.decoders:
+        return None
+    alias = storage.alias_for(purpose, visibility or Visibility(purpose.visibility))
+
+    def begin_object(received: Received) -> Draft:
+        facts = inspection.inspect(received, purpose)
+        validators.check_type(facts.content_type, purpose, claimed=received.content_type)
+        _check_quota(owner, received.size)
+        pooling.release()  # the rest of the bytes comes in the client's own time
+        return storage.begin(key=_new_key(purpose, facts), alias=alias, content_type=facts.content_type)
+
+    return begin_object
 
 
 def upload_many(
@@ -211,14 +234,11 @@ def _keep(
     *, owner: User, received: Received, facts: Facts, profile: UploadProfile, fields: Mapping[str, Any]
 ) -> File:
     """Store the bytes, then the row; if the row cannot be, the bytes go again."""
-    _check_quota(owner, received.size)  # before the bytes travel; once more below, where it is certain
+    _check_quota(owner, received.size)  # before the object is made; once more below, where it is certain
+    key, alias = _store(received, facts, profile, fields["visibility"])
     now = timezone.now()
-    file_id = new_id()
-    extension = content_types.extension(facts.content_type)
-    key = storage.key_of(file_id=file_id, profile=profile.name, extension=extension, now=now)
-    alias = storage.alias_for(profile, fields["visibility"])
-    storage.save(key=key, content=received.staged(name=key, content_type=facts.content_type), alias=alias)
     failpoints.reach("upload.stored")
+    file_id = storage.id_of(key)
     inserted = False
     try:
         with _database_errors(), transaction.atomic():
@@ -255,6 +275,29 @@ def _keep(
             # Foreign keys are checked at the commit: the owner was deleted meanwhile.
             raise StorageUnavailable(retryable=False) from error
         raise
+
+
+def _store(
+    received: Received, facts: Facts, profile: UploadProfile, visibility: Visibility
+) -> tuple[str, str]:
+    """The key and the alias under which the bytes are stored now."""
+    alias = storage.alias_for(profile, visibility)
+    draft = received.draft
+    if draft is None:
+        key = _new_key(profile, facts)
+        content = received.staged(name=key, content_type=facts.content_type)
+        storage.save(key=key, content=content, alias=alias)
+        return key, alias
+    if draft.alias != alias or not draft.key.startswith(f"{profile.name}/"):
+        # graph.plan and the execution read one operation in two ways.
+        raise RuntimeError(f"{draft.key} was begun on {draft.alias} and is now meant for {alias}.")
+    draft.commit(sha256=received.sha256, md5=received.md5)
+    return draft.key, draft.alias
+
+
+def _new_key(profile: UploadProfile, facts: Facts) -> str:
+    extension = content_types.extension(facts.content_type)
+    return storage.key_of(file_id=new_id(), profile=profile.name, extension=extension, now=timezone.now())
 
 
 def _image_columns(facts: Facts) -> dict[str, Any]:

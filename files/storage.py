@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import quote, urlsplit
 from uuid import UUID
@@ -20,6 +21,7 @@ from django.core.files.storage import Storage, storages
 
 from files import listing
 from files.disk import DiskStorage
+from files.drafts import ObjectDraft, SpooledDraft
 from files.errors import StorageUnavailable
 from files.faults import Fault
 from files.listing import StoredObject, Unfinished, Unfinishes
@@ -72,13 +74,61 @@ def alias_for(profile: UploadProfile | None, visibility: str) -> str:
     return PUBLIC_ALIAS if visibility == Visibility.PUBLIC and PUBLIC_ALIAS in settings.STORAGES else ALIAS
 
 
+def id_of(key: str) -> UUID:
+    """The id of the file that `key_of` made the key for."""
+    return UUID(PurePosixPath(key).name.partition(".")[0])
+
+
+class Draft:
+    """An object in the making, under a key and on an alias that are settled. Made by `begin`.
+
+    It ends by one `commit`, which makes the object, or by `abort`, which leaves nothing and may be called
+    whenever: after a commit that succeeded it does nothing.
+    """
+
+    def __init__(self, draft: ObjectDraft, *, key: str, alias: str) -> None:
+        self.key = key
+        self.alias = alias
+        self._draft = draft
+        self._ended = False
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes. Raises StorageUnavailable."""
+        with _typed(f"write {self.key}", may_be_missing=False):
+            self._draft.write(chunk)
+
+    def commit(self, *, sha256: str, md5: str) -> None:
+        """Make the object of all bytes written. Raises StorageUnavailable; then it is to be aborted."""
+        if self._ended:
+            raise RuntimeError(f"The draft of {self.key} has ended already.")
+        with _typed(f"commit {self.key}", may_be_missing=False):
+            self._draft.commit(sha256=sha256, md5=md5)
+        self._ended = True
+
+    def abort(self) -> None:
+        """Leave nothing. What cannot be removed just now is in the log."""
+        if self._ended:
+            return
+        self._ended = True
+        with suppress(StorageUnavailable), _typed(f"abort {self.key}", may_be_missing=False):
+            self._draft.abort()
+
+
+def begin(*, key: str, alias: str = ALIAS, content_type: str) -> Draft:
+    """Begin an object whose bytes are still to come. Raises StorageUnavailable."""
+    with _typed(f"begin {key}", may_be_missing=False):
+        own = getattr(storages[alias], "begin", None)
+        if own is not None:
+            draft: ObjectDraft = own(key, content_type=content_type)
+        else:
+            draft = SpooledDraft(lambda content: _save(key, content, alias), content_type=content_type)
+    return Draft(draft, key=key, alias=alias)
+
+
 def save(*, key: str, content: File[bytes], alias: str = ALIAS) -> None:
     """Store the object under exactly this key. Raises StorageUnavailable, and then nothing is stored."""
     with _typed(f"save {key}", may_be_missing=False):
-        kept = storages[alias].save(key, content)
-        if kept != key:
-            storages[alias].delete(kept)
-            raise UnexpectedKey(f"asked for {key}, got {kept}")
+        _save(key, content, alias)
 
 
 def delete(*, key: str, alias: str) -> None:
@@ -231,6 +281,13 @@ def describe(alias: str) -> tuple[str, str | None]:
     storage = storages[alias]
     name = type(storage).__name__.removesuffix("Storage").lower() or "storage"
     return name, _bucket(storage)
+
+
+def _save(key: str, content: File[bytes], alias: str) -> None:
+    kept = storages[alias].save(key, content)
+    if kept != key:
+        storages[alias].delete(kept)
+        raise UnexpectedKey(f"asked for {key}, got {kept}")
 
 
 def _bucket(storage: Storage) -> str | None:

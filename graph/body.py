@@ -14,14 +14,18 @@ from django.http import HttpRequest, QueryDict, UnreadablePostError
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from strawberry.http import GraphQLRequestData
 
+from accounts.models import User
+from files import services
+from files.models import Visibility
 from files.profiles import DEFAULT_PROFILE, Profiles
-from files.receive import Plan, Received, ReceivingHandler
+from files.receive import Begin, Plan, Received, ReceivingHandler
 from graph import limits, multipart, plan
 from graph.problems import TOO_LARGE, Refused, bad_request_because
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
 _CHUNK_SIZE = 64 * 1024
+_MAX_DRAFTS = 4  # of one request: each may hold 24 MiB until all files have come, and the others are staged
 _TAIL_SIZE = 1024  # bytes in which the closing boundary has to be: 70 at most, and what a client adds
 
 
@@ -43,11 +47,11 @@ def check_head(request: HttpRequest) -> None:
         raise _too_large(request)
 
 
-def read(request: HttpRequest, uploads: ReceivingHandler) -> object:
-    """What the body says, each file of it in its place. Raises Refused."""
+def read(request: HttpRequest, uploads: ReceivingHandler, owner: User | None) -> object:
+    """What the body says, each file of it in its place; files will be the owner's. Raises Refused."""
     try:
         if request.content_type == MULTIPART:
-            return _multipart(request, uploads)
+            return _multipart(request, uploads, owner)
         return decode(_Stream(request).read())
     except (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent):
         raise _too_large(request) from None
@@ -165,7 +169,7 @@ class _Parser(MultiPartParser):
         return unquote(file_name, errors="replace")
 
 
-def _multipart(request: HttpRequest, uploads: ReceivingHandler) -> object:
+def _multipart(request: HttpRequest, uploads: ReceivingHandler, owner: User | None) -> object:
     """`operations` of a multipart request, the files in their places."""
     meta = {
         # Django reads both by the letter; but media types are the same in either case, and a chunked body
@@ -176,7 +180,7 @@ def _multipart(request: HttpRequest, uploads: ReceivingHandler) -> object:
     body = _Stream(request)
     try:
         parser = _Parser(meta, body, [uploads], "utf-8")
-        uploads.plan = lambda: _plan(parser.fields())
+        uploads.plan = lambda: _plan(parser.fields(), owner)
         fields, _ = parser.parse()
     except MultiPartParserError as error:
         raise bad_request_because(f"The multipart body cannot be read: {error}") from None
@@ -200,7 +204,7 @@ def _placed(operations: object, file_map: object, files: Mapping[str, object]) -
         raise bad_request_because(str(error)) from None
 
 
-def _plan(fields: QueryDict) -> Plan:
+def _plan(fields: QueryDict, owner: User | None) -> Plan:
     """What is known when the first file begins. Raises Refused where it is known to be wrong."""
     known: Profiles = settings.UPLOAD_PROFILES
     largest = max(profile.max_size for profile in known.values())
@@ -210,14 +214,27 @@ def _plan(fields: QueryDict) -> Plan:
     places = plan.slots(file_map if isinstance(file_map, dict) else {})
     operations = _placed(decode(_only(fields, "operations")), file_map, places)
     _check_operations(operations)
-    wanted = plan.profiles(operations, default=DEFAULT_PROFILE)
-    if wanted is None:
+    uses = plan.uses(operations, default=DEFAULT_PROFILE)
+    if uses is None:
         return Plan({}, largest, frozenset(places))
     sizes = {
-        part: max((known[name].max_size for name in names if name in known), default=0)
-        for part, names in wanted.items()
+        part: max((known[use.profile].max_size for use in each if use.profile in known), default=0)
+        for part, each in uses.items()
     }
-    return Plan(sizes, 0, frozenset(places))
+    return Plan(sizes, 0, frozenset(places), _begins(uses, owner))
+
+
+def _begins(uses: Mapping[str, list[plan.Use]], owner: User | None) -> dict[str, Begin]:
+    """How those files become objects while they come in that one upload takes, and no other."""
+    begins: dict[str, Begin] = {}
+    for part, (use, *others) in uses.items():
+        if owner is None or others or len(begins) == _MAX_DRAFTS:
+            continue
+        visibility = Visibility.__members__.get(use.visibility or "")
+        begin = services.begin(owner=owner, profile=use.profile, visibility=visibility)
+        if begin is not None:
+            begins[part] = begin
+    return begins
 
 
 def _check_operations(operations: multipart.Operations) -> None:

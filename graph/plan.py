@@ -1,9 +1,11 @@
-"""Which upload profile each file of a request is for, read from its operation before its bytes come; pure.
+"""What each file of a request is for, read from its operation before its bytes come; pure.
 
-With it a file is measured against its own profile while it comes in, and not after all of it has.
+With it a file is measured against its own profile while it comes in, and not after all of it has, and can go
+straight to where it is kept.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from graphql import (
@@ -20,6 +22,15 @@ from graph import documents
 _FIELDS = {"uploadFile": "file", "uploadFiles": "files"}
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One upload of a file: by which profile, and with which visibility, by its name in the schema, if the
+    client gave one."""
+
+    profile: str
+    visibility: str | None
+
+
 class _Slot:
     """Stands in the variables where a file will."""
 
@@ -32,8 +43,8 @@ def slots(names: Mapping[str, Any]) -> dict[str, _Slot]:
     return {name: _Slot(name) for name in names}
 
 
-def profiles(operations: object, *, default: str) -> dict[str, set[str]] | None:
-    """The names of the profiles that each file is uploaded by; `slots` stand in the places of the files.
+def uses(operations: object, *, default: str) -> dict[str, list[Use]] | None:
+    """All uploads that take each file; `slots` stand in the places of the files.
 
     None where that cannot be told: in a batch, or in a document that will not run.
     """
@@ -47,14 +58,14 @@ def profiles(operations: object, *, default: str) -> dict[str, set[str]] | None:
     fragments = {
         each.name.value: each for each in document.definitions if isinstance(each, FragmentDefinitionNode)
     }
-    found: dict[str, set[str]] = {}
+    found: dict[str, list[Use]] = {}
     for operation in document.definitions:
         if not isinstance(operation, OperationDefinitionNode):
             continue
         values = _defaults(operation) | (variables if isinstance(variables, dict) else {})
         for field in _root_fields(operation.selection_set, fragments, set()):
-            for name, profile in _uploads(field, values):
-                found.setdefault(name, set()).add(default if profile is None else profile)
+            for name, use in _uploads(field, values, default):
+                found.setdefault(name, []).append(use)
     return found
 
 
@@ -82,15 +93,19 @@ def _root_fields(
             yield from _root_fields(fragments[name].selection_set, fragments, seen)
 
 
-def _uploads(field: FieldNode, variables: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
-    """The name of each file that the field takes, with the profile that stands beside it."""
+def _uploads(field: FieldNode, variables: dict[str, Any], default: str) -> Iterator[tuple[str, Use]]:
+    """The name of each file that the field takes, with what stands beside it."""
     key = _FIELDS.get(field.name.value)
     for argument in field.arguments or () if key else ():
         given = value_from_ast_untyped(argument.value, variables)
         if not isinstance(given, dict):
             continue
-        profile = given.get("profile")
+        profile, visibility = (_text(given.get(each)) for each in ("profile", "visibility"))
         files = given.get(key)
         for each in files if isinstance(files, list) else [files]:
             if isinstance(each, _Slot):
-                yield each.name, profile if isinstance(profile, str) else None
+                yield each.name, Use(default if profile is None else profile, visibility)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -117,7 +117,7 @@ class CofferGraphQLView(GraphQLView[Context, None]):
         if request.method == "GET":
             data = self.parse_query_params(request.query_params)
         else:
-            data = body.read(request.request, self._uploads)  # type: ignore[attr-defined]
+            data = body.read(request.request, self._uploads, self._viewer.user)  # type: ignore[attr-defined]
         if isinstance(data, list):
             self._is_batch = True
             self._validate_batch_request(data, protocol="http")

@@ -393,19 +393,19 @@ def test_a_content_type_that_cannot_be_read_is_none(client, content_type):
         assert client.sender.asked == 0
 
 
-def test_an_upload_is_staged_while_it_comes_in(client, settings):
-    staging = Path(settings.STAGING_DIR)
-    staged: list[int] = []
+def test_an_upload_is_written_to_its_storage_while_it_comes_in(client, storage_root):
+    drafts = storage_root / ".drafts"
+    written: list[int] = []
 
     def watched() -> Iterator[Message]:
         for message in pieces(form(GOOD, PLACE, file("0", b"x" * 4 * MIB)), 64 * KIB):
-            staged.append(sum(path.stat().st_size for path in staging.glob("*")))
+            written.append(sum(path.stat().st_size for path in drafts.glob("*")))
             yield message
 
     assert b'"size":4194304' in client.post(watched(), transfer_encoding="chunked").body
-    assert staged == sorted(staged)
-    assert staged[-1] > 3 * MIB
-    assert stored_files(staging) == []
+    assert written == sorted(written)
+    assert written[-1] > 3 * MIB
+    assert stored_files(drafts) == []
 
 
 def test_a_file_past_its_limit_is_answered_while_it_is_still_coming(client, settings):

@@ -11,7 +11,7 @@ import pytest
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import ContentFile, File
 
-from files.disk import DiskStorage
+from files.disk import DiskDraft, DiskStorage
 from files.receive import Received
 from tests.conftest import stored_files
 from tests.test_receive import room_for
@@ -242,6 +242,78 @@ def test_another_error_of_a_link_is_not_taken_for_a_refusal(
     with pytest.raises(OSError, match="Input/output"):
         disk.save(KEY, ContentFile(b"bytes"))
     assert stored_files(root) == []
+
+
+# --- an object in the making -----------------------------------------------------------------------
+
+
+def begin(disk: DiskStorage) -> DiskDraft:
+    return disk.begin(KEY, content_type="image/png")
+
+
+def test_bytes_are_written_once_and_where_they_stay(disk: DiskStorage, root: Path) -> None:
+    draft = begin(disk)
+    draft.write(CONTENT)
+    (path,) = (root / ".drafts").iterdir()
+    inode = path.stat().st_ino
+    assert not (root / KEY).exists()
+    draft.commit(sha256="", md5="")
+    assert stored_files(root) == [KEY]
+    assert (root / KEY).stat().st_ino == inode
+    assert (root / KEY).read_bytes() == CONTENT
+    assert mode(root / KEY) == 0o640
+
+
+def test_a_draft_is_flushed_before_it_gets_its_name_and_the_folder_after(
+    disk: DiskStorage, root: Path, flushed: list[tuple[int, bool]]
+) -> None:
+    draft = begin(disk)
+    draft.write(b"bytes")
+    draft.commit(sha256="", md5="")
+    assert ((root / KEY).stat().st_ino, False) in flushed
+    assert flushed[-1] == ((root / KEY).parent.stat().st_ino, True)
+
+
+@pytest.mark.parametrize("content", [b"", b"bytes", CONTENT], ids=["nothing", "few", "many"])
+def test_an_aborted_draft_leaves_nothing(disk: DiskStorage, root: Path, content: bytes) -> None:
+    draft = begin(disk)
+    draft.write(content)
+    draft.abort()
+    draft.abort()
+    assert stored_files(root) == []
+
+
+@pytest.mark.parametrize("size", [MIB // 4, 2 * MIB], ids=["while it is flushed", "while it is written"])
+def test_a_disk_that_fills_up_under_a_draft_leaves_nothing(disk: DiskStorage, root: Path, size: int) -> None:
+    draft = begin(disk)
+
+    def fill_and_commit() -> None:
+        draft.write(bytes(size))
+        draft.write(b"these wait in a buffer")
+        draft.commit(sha256="", md5="")
+
+    with room_for(MIB // 4), pytest.raises(OSError, match="too large"):
+        fill_and_commit()
+    draft.abort()
+    assert stored_files(root) == []
+
+
+def test_a_draft_never_overwrites_an_object(disk: DiskStorage, root: Path) -> None:
+    draft = begin(disk)
+    draft.write(b"second")
+    disk.save(KEY, ContentFile(b"first"))
+    with pytest.raises(FileExistsError):
+        draft.commit(sha256="", md5="")
+    draft.abort()
+    assert (root / KEY).read_bytes() == b"first"
+    assert stored_files(root) == [KEY]
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/hostname"])
+def test_no_draft_is_begun_for_what_lies_outside_the_folder(disk: DiskStorage, root: Path, name: str) -> None:
+    with pytest.raises(SuspiciousFileOperation):
+        disk.begin(name, content_type="image/png")
+    assert not root.exists()
 
 
 # --- names -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Which profile each file of a request is for, read from its operation before the bytes come."""
+"""What each file of a request is for, read from its operation before the bytes come."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from graph import multipart, plan
+from graph.plan import Use
 
 ONE = "mutation ($input: UploadFileInput!) { uploadFile(input: $input) { __typename } }"
 MANY = "mutation ($input: UploadFilesInput!) { uploadFiles(input: $input) { __typename } }"
@@ -14,11 +15,16 @@ MANY = "mutation ($input: UploadFilesInput!) { uploadFiles(input: $input) { __ty
 
 def planned(query: str, variables: Any, **places: str) -> dict[str, set[str]] | None:
     """The profiles of each file; `places` is the name of a file -> its paths, with blanks between them."""
+    found = uses(query, variables, **places)
+    return None if found is None else {name: {use.profile for use in each} for name, each in found.items()}
+
+
+def uses(query: str, variables: Any, **places: str) -> dict[str, list[Use]] | None:
     operations: Any = {"query": query, "variables": variables}
     file_map = {name: [f"variables.{path}" for path in paths.split()] for name, paths in places.items()}
     if file_map:
         multipart.place(operations, file_map, plan.slots(file_map))
-    return plan.profiles(operations, default="default")
+    return plan.uses(operations, default="default")
 
 
 @pytest.mark.parametrize(
@@ -118,6 +124,41 @@ def test_a_variable_in_two_places_is_for_both_profiles():
 
 
 @pytest.mark.parametrize(
+    "given, visibility",
+    [
+        ({}, None),
+        ({"visibility": None}, None),
+        ({"visibility": "PUBLIC"}, "PUBLIC"),
+        ({"visibility": 5}, None),
+    ],
+    ids=["left out", "null", "given", "a number"],
+)
+def test_the_visibility_stands_beside_the_file_too(given, visibility):
+    found = uses(ONE, {"input": {"file": None, **given}}, a="input.file")
+    assert found == {"a": [Use("default", visibility)]}
+
+
+def test_the_visibility_may_be_written_in_the_document():
+    query = "mutation ($f: Upload!) { uploadFile(input: {file: $f, visibility: PUBLIC}) { id } }"
+    assert uses(query, {"f": None}, a="f") == {"a": [Use("default", "PUBLIC")]}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "mutation ($f: Upload!) { a: uploadFile(input: {file: $f}) { id } ...F } "
+        "fragment F on Mutation { b: uploadFile(input: {file: $f}) { id } }",
+        "mutation ($f: Upload!) { uploadFiles(input: {files: [$f, $f]}) { id } }",
+        "mutation A ($f: Upload!) { uploadFile(input: {file: $f}) { id } } "
+        "mutation B ($f: Upload!) { uploadFile(input: {file: $f}) { id } }",
+    ],
+    ids=["twice", "twice in a list", "in either of two operations"],
+)
+def test_each_upload_of_a_file_counts_also_by_the_same_profile(query):
+    assert uses(query, {"f": None}, a="f") == {"a": [Use("default", None)] * 2}
+
+
+@pytest.mark.parametrize(
     "query",
     [
         "mutation ($f: Upload!) { updateFile(input: {file: $f}) { id } }",
@@ -163,7 +204,7 @@ def test_a_file_in_variables_that_nothing_uses_is_for_no_profile():
     ids=lambda operations: str(operations)[:30],
 )
 def test_of_what_will_not_run_nothing_is_known(operations):
-    assert plan.profiles(operations, default="default") is None
+    assert plan.uses(operations, default="default") is None
 
 
 @pytest.mark.parametrize("variables", [None, [], "x", 1, {"f": "x"}, {"input": None}])
@@ -242,8 +283,9 @@ _documents = st.builds(
 @example("mutation ($f: Upload!) { uploadFile(input: {file: $f, metadata: 1e99999}) { id } }", {})
 @example("mutation ($f: Upload!) { uploadFile(input: {file: $f, profile: $f}) { id } }", {"f": [1]})
 def test_whatever_comes_it_is_read_or_not_known(query, variables):
-    found = plan.profiles({"query": query, "variables": variables}, default="default")
+    found = plan.uses({"query": query, "variables": variables}, default="default")
     assert found is None or set(found) <= {"a"}
-    for names in (found or {}).values():
-        assert names
-        assert all(isinstance(name, str) for name in names)
+    for each in (found or {}).values():
+        assert each
+        assert all(isinstance(use.profile, str) for use in each)
+        assert all(isinstance(use.visibility, str | None) for use in each)

@@ -4,19 +4,22 @@ import hashlib
 import random
 import resource
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from django.core.files.uploadhandler import StopUpload
 from hypothesis import HealthCheck, given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 
 from files.detection import HEAD_SIZE
-from files.errors import FileTooLarge, StorageUnavailable
+from files.errors import FileTooLarge, QuotaExceeded, StorageUnavailable, UnsupportedType
 from files.receive import Plan, Received, ReceivingHandler
+from files.storage import Draft
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -258,6 +261,135 @@ def test_closing_after_a_failure_is_fine(incoming: Path) -> None:
     assert left_in(incoming) == []
 
 
+# --- a draft of the object -------------------------------------------------------------------------
+
+
+class Target:
+    """An object in the making, as `Received` sees it."""
+
+    def __init__(self, fails_after: int | None = None) -> None:
+        self.content = b""
+        self.aborted = 0
+        self.fails_after = fails_after
+
+    def write(self, chunk: bytes) -> None:
+        self.content += chunk
+        if self.fails_after is not None and len(self.content) > self.fails_after:
+            raise StorageUnavailable
+
+    def commit(self, *, sha256: str, md5: str) -> None:
+        raise AssertionError("only a service commits")
+
+    def abort(self) -> None:
+        self.aborted += 1
+
+
+def drafted(content: bytes, target: Target, *, limit: int = 10 * MIB, chunk: int = CHUNK) -> Received:
+    draft = Draft(target, key="key", alias="default")
+    received = Received(name="file.bin", content_type=None, limit=limit, begin=lambda _: draft)
+    for start in range(0, len(content), chunk):
+        received.write(content[start : start + chunk])
+    return received
+
+
+def test_a_large_file_goes_into_its_draft_and_nowhere_else(incoming: Path) -> None:
+    target = Target()
+    with closing(drafted(LARGE, target)) as received:
+        received.check()
+        assert target.content == LARGE
+        assert (received.size, received.head) == (len(LARGE), LARGE[:HEAD_SIZE])
+        assert received.sha256 == hashlib.sha256(LARGE).hexdigest()
+        assert received.md5 == hashlib.md5(LARGE).hexdigest()
+        assert not incoming.exists()
+    assert target.aborted == 1
+
+
+def test_a_small_file_begins_no_draft() -> None:
+    def begin(received: Received) -> Draft:
+        raise AssertionError("nothing was to be begun")
+
+    received = Received(name=None, content_type=None, limit=MIB, begin=begin)
+    received.write(LARGE[: 512 * KIB])
+    received.check()
+    assert bytes_of(received) == LARGE[: 512 * KIB]
+    received.close()
+
+
+def test_a_draft_is_begun_when_the_head_is_known() -> None:
+    heads: list[bytes] = []
+
+    def begin(received: Received) -> Draft:
+        heads.append(received.head)
+        return Draft(Target(), key="key", alias="default")
+
+    received = Received(name=None, content_type=None, limit=len(LARGE), begin=begin)
+    received.write(LARGE)
+    assert heads == [LARGE[:HEAD_SIZE]]
+    received.close()
+
+
+def test_a_file_for_which_no_draft_is_begun_is_refused_for_that_reason(incoming: Path) -> None:
+    refusal = UnsupportedType(detected="a/b", claimed=None, allowed=[])
+
+    def begin(received: Received) -> Draft:
+        raise refusal
+
+    received = Received(name=None, content_type=None, limit=len(LARGE), begin=begin)
+    received.write(LARGE[: 600 * KIB])
+    assert received.is_refused
+    received.write(LARGE[600 * KIB :])
+    assert received.size == len(LARGE)
+    with pytest.raises(UnsupportedType) as raised:
+        received.check()
+    assert raised.value is refusal
+    assert not incoming.exists()
+    received.close()
+
+
+def test_a_draft_that_cannot_be_written_is_aborted_at_once_and_told_at_the_end() -> None:
+    target = Target(fails_after=700 * KIB)
+    with closing(drafted(LARGE, target)) as received:
+        assert target.aborted == 1
+        assert len(target.content) < 800 * KIB
+        assert received.size == len(LARGE)
+        assert not received.is_refused
+        with pytest.raises(StorageUnavailable):
+            received.check()
+    assert target.aborted == 1
+
+
+def test_past_the_limit_the_draft_is_aborted() -> None:
+    target = Target()
+    with closing(drafted(LARGE, target, limit=900 * KIB)) as received:
+        assert target.aborted == 1
+        with pytest.raises(FileTooLarge):
+            received.check()
+
+
+def test_a_quota_that_was_full_is_told_with_the_true_size() -> None:
+    def begin(received: Received) -> Draft:
+        raise QuotaExceeded(size=received.size, used=5, quota=6)
+
+    received = Received(name=None, content_type=None, limit=len(LARGE), begin=begin)
+    for start in range(0, len(LARGE), CHUNK):
+        received.write(LARGE[start : start + CHUNK])
+    with pytest.raises(QuotaExceeded) as raised:
+        received.check()
+    assert raised.value.size == len(LARGE)
+    received.close()
+
+
+@pytest.mark.parametrize("end", ["closed", "finished", "too large"])
+def test_no_thread_outlives_the_bytes(end: str) -> None:
+    received = receive(LARGE * 6, limit=len(LARGE) * (5 if end == "too large" else 6))
+    if end == "finished":
+        received.finish()
+    elif end == "closed":
+        received.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("md5")]
+    received.close()
+
+
 # --- the parts of a request ------------------------------------------------------------------------
 
 
@@ -278,6 +410,35 @@ def test_each_part_is_received_under_its_name_and_its_limit() -> None:
     assert (fits.name, bytes_of(fits)) == ("a.bin", b"abc")
     with pytest.raises(FileTooLarge):
         large.check()
+    handler.close()
+
+
+def test_only_the_planned_parts_become_drafts() -> None:
+    target = Target()
+    handler = ReceivingHandler()
+    begins = {"a": lambda _: Draft(target, key="key", alias="default")}
+    handler.plan = lambda: Plan({}, 10 * MIB, None, begins)
+    for field in ("a", "b"):
+        begin(handler, field, LARGE)
+        handler.file_complete(len(LARGE))
+    (_, drafted), (_, staged) = handler.complete
+    assert (drafted.draft is not None, staged.draft) == (True, None)
+    assert target.content == bytes_of(staged) == LARGE
+    handler.close()
+    assert target.aborted == 1
+
+
+def test_a_refused_part_ends_the_request_if_nobody_wants_another() -> None:
+    def refuse(received: Received) -> Draft:
+        raise UnsupportedType(detected="a/b", claimed=None, allowed=[])
+
+    handler = ReceivingHandler()
+    handler.plan = lambda: Plan({}, 10 * MIB, frozenset({"a"}), {"a": refuse})
+    with pytest.raises(StopUpload):
+        begin(handler, "a", LARGE)
+    assert handler.was_cut
+    ((name, received),) = handler.complete
+    assert (name, received.is_refused) == ("a", True)
     handler.close()
 
 

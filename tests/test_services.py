@@ -16,7 +16,7 @@ from PIL import Image
 
 from accounts.models import User
 from files import metadata, profiles, receive, rendering, sandbox, services, storage
-from files.disk import DiskStorage
+from files.disk import DiskDraft, DiskStorage
 from files.errors import (
     EmptyFile,
     FileError,
@@ -529,6 +529,148 @@ def test_a_database_that_is_down_before_the_bytes_travel_stores_nothing(
     with failing(error, on="SELECT"), pytest.raises(StorageUnavailable):
         upload(alice, NOISE)
     assert not storage_root.exists()
+    assert_nothing_is_left(storage_root, incoming)
+
+
+# --- objects that are begun while the bytes come in ------------------------------------------------
+
+
+def coming(
+    owner: User, content: bytes, profile: str = "default", visibility: Visibility | None = None
+) -> Received:
+    """A file that goes into its object as a request would have it."""
+    begin = services.begin(owner=owner, profile=profile, visibility=visibility)
+    file = Received(name="file.bin", content_type="image/x-claimed", limit=2 * MIB, begin=begin)
+    for start in range(0, len(content), 64 * KIB):
+        file.write(content[start : start + 64 * KIB])
+    return file
+
+
+def keep(owner: User, file: Received, profile: str = "default", **description: Any) -> File:
+    try:
+        return services.upload(
+            owner=owner, received=file, profile=profile, description=cast(Description, description)
+        )
+    finally:
+        file.close()
+
+
+def test_an_opaque_file_lies_in_its_storage_before_it_is_uploaded(
+    alice: User, storage_root: Path, incoming: Path
+) -> None:
+    file = coming(alice, NOISE)
+    (draft,) = (storage_root / ".drafts").iterdir()
+    inode = draft.stat().st_ino
+    kept = keep(alice, file)
+    assert (storage_root / kept.key).stat().st_ino == inode
+    assert (storage_root / kept.key).read_bytes() == NOISE
+    assert stored_files(storage_root) == [kept.key]
+    assert kept.key == f"default/{kept.created_at:%Y/%m/%d}/{kept.id}.bin"
+    assert (kept.size, kept.sha256) == (len(NOISE), hashlib.sha256(NOISE).hexdigest())
+    assert kept.md5 == hashlib.md5(NOISE).hexdigest()
+    assert not incoming.exists()
+
+
+@pytest.mark.parametrize("profile", ["image", "avatar", "nothing"])
+def test_what_has_to_be_looked_at_whole_is_not_begun(alice: User, profile: str) -> None:
+    assert services.begin(owner=alice, profile=profile, visibility=None) is None
+
+
+PDF = b"%PDF-1.7\n" + NOISE
+
+
+@pytest.mark.parametrize("profile, ending", [("default", ".pdf"), ("document", ".pdf"), ("public", ".pdf")])
+def test_the_key_has_the_ending_of_the_type_that_the_head_shows(
+    alice: User, profile: str, ending: str
+) -> None:
+    kept = keep(alice, coming(alice, PDF, profile), profile)
+    assert kept.key.startswith(f"{profile}/")
+    assert kept.key.endswith(ending)
+    assert kept.content_type == "application/pdf"
+
+
+def test_a_type_that_is_not_let_in_is_refused_before_a_byte_is_stored(
+    alice: User, storage_root: Path
+) -> None:
+    file = coming(alice, NOISE, "document")
+    assert not storage_root.exists()
+    with pytest.raises(UnsupportedType) as raised:
+        keep(alice, file, "document")
+    assert (raised.value.claimed, raised.value.allowed) == ("image/x-claimed", ["application/pdf"])
+
+
+def test_a_quota_that_is_full_is_refused_before_a_byte_is_stored(
+    alice: User, storage_root: Path, settings
+) -> None:
+    settings.USER_QUOTA = 10 * KIB
+    file = coming(alice, NOISE)
+    assert not storage_root.exists()
+    with pytest.raises(QuotaExceeded) as raised:
+        keep(alice, file)
+    assert (raised.value.size, raised.value.used, raised.value.quota) == (len(NOISE), 0, 10 * KIB)
+
+
+def test_a_quota_that_is_met_later_leaves_nothing_either(
+    alice: User, storage_root: Path, incoming: Path, settings
+) -> None:
+    settings.USER_QUOTA = len(NOISE) - 1
+    with pytest.raises(QuotaExceeded):
+        keep(alice, coming(alice, NOISE))
+    assert_nothing_is_left(storage_root, incoming)
+
+
+@pytest.mark.parametrize("error", [OperationalError("locked"), RuntimeError("a mistake of ours")])
+def test_a_begun_object_goes_with_the_row_that_cannot_be_inserted(
+    alice: User, storage_root: Path, incoming: Path, error: Exception
+) -> None:
+    file = coming(alice, NOISE)
+    with failing(error, on="INSERT"), pytest.raises((StorageUnavailable, RuntimeError)):
+        keep(alice, file)
+    assert_nothing_is_left(storage_root, incoming)
+
+
+def test_a_begun_object_goes_with_a_description_that_is_refused(
+    alice: User, storage_root: Path, incoming: Path
+) -> None:
+    with pytest.raises(InvalidInput):
+        keep(alice, coming(alice, NOISE), name="a/b")
+    assert_nothing_is_left(storage_root, incoming)
+
+
+def test_the_bytes_of_a_begun_object_are_stored_before_the_row_is(alice: User, storage_root: Path) -> None:
+    seen: list[list[str]] = []
+
+    def look(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if sql.startswith("INSERT"):
+            seen.append([each for each in stored_files(storage_root) if not each.startswith(".drafts")])
+        return execute(sql, *rest)
+
+    file = coming(alice, NOISE)
+    with connections["default"].execute_wrapper(look):
+        kept = keep(alice, file)
+    assert seen == [[kept.key]]
+
+
+def test_a_storage_that_cannot_be_written_ends_that_file_alone(
+    alice: User, monkeypatch, storage_root: Path
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(DiskDraft, "write", refuse)
+        bad = coming(alice, NOISE)
+    good = coming(alice, NOISE)
+    outcomes = services.upload_many(owner=alice, received=[bad, good], profile="default", description={})
+    bad.close()
+    good.close()
+    assert isinstance(outcomes[0], StorageUnavailable)
+    assert isinstance(outcomes[1], File)
+    assert stored_files(storage_root) == [outcomes[1].key]
+
+
+def test_an_object_that_was_begun_for_another_purpose_is_not_kept(
+    alice: User, storage_root: Path, incoming: Path
+) -> None:
+    with pytest.raises(RuntimeError, match="was begun"):
+        keep(alice, coming(alice, NOISE), "public")
     assert_nothing_is_left(storage_root, incoming)
 
 

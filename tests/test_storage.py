@@ -12,6 +12,7 @@ from django.core.files.base import ContentFile, File
 from django.core.files.storage import InMemoryStorage, Storage, storages
 
 from files import storage
+from files.disk import DiskDraft, DiskStorage
 from files.errors import StorageUnavailable
 from files.models import File as FileRow
 from files.receive import Received
@@ -229,3 +230,104 @@ def test_a_storage_is_described_by_its_kind_and_its_bucket(
 def test_the_description_of_a_disk_has_no_path(storage_root: Path) -> None:
     assert storage.describe("default") == ("disk", None)
     assert str(storage_root) not in str(storage.describe("default"))
+
+
+# --- objects in the making -------------------------------------------------------------------------
+
+
+class Opaque(InMemoryStorage):
+    """One of the user's own, which knows nothing of drafts, and looks at what it is given."""
+
+    def _save(self, name: str, content: File[bytes]) -> str:
+        self.content_type = content.content_type  # type: ignore[attr-defined]
+        return super()._save(name, content)  # type: ignore[misc]
+
+
+def made(content: bytes) -> storage.Draft:
+    draft = storage.begin(key=KEY, alias="default", content_type="image/png")
+    try:
+        draft.write(content[:3])
+        draft.write(content[3:])
+        draft.commit(sha256=hashlib.sha256(content).hexdigest(), md5=hashlib.md5(content).hexdigest())
+    except BaseException:
+        draft.abort()
+        raise
+    return draft
+
+
+@pytest.mark.parametrize("size", [0, 5, 2_000_000])
+def test_a_storage_without_drafts_gets_the_object_as_a_file(settings, size: int) -> None:
+    opaque = use(settings, f"{__name__}.Opaque")
+    content = b"x" * size
+    made(content)
+    with opaque.open(KEY) as kept:
+        assert kept.read() == content
+    assert opaque.content_type == "image/png"  # type: ignore[attr-defined]
+    assert not stored_files(Path(settings.STAGING_DIR))
+
+
+def test_a_storage_without_drafts_is_given_nothing_before_the_commit(settings) -> None:
+    opaque = use(settings, f"{__name__}.Opaque")
+    draft = storage.begin(key=KEY, alias="default", content_type="image/png")
+    draft.write(b"x" * 2_000_000)
+    assert not opaque.exists(KEY)
+    draft.abort()
+    assert not opaque.exists(KEY)
+    assert not stored_files(Path(settings.STAGING_DIR))
+
+
+def test_a_storage_that_renames_a_draft_has_not_stored_it(settings) -> None:
+    renaming = use(settings, f"{__name__}.Renaming")
+    with pytest.raises(StorageUnavailable):
+        made(b"bytes")
+    assert renaming.listdir("default/2026/01/31") == ([], [])
+
+
+@pytest.mark.parametrize("step", ["begin", "write", "commit"])
+def test_whatever_a_draft_raises_is_storage_unavailable(monkeypatch, caplog, storage_root, step: str) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise SomebodysError
+
+    monkeypatch.setattr(*((DiskStorage, step) if step == "begin" else (DiskDraft, step)), fail)
+    with pytest.raises(StorageUnavailable) as raised:
+        made(b"bytes")
+    assert isinstance(raised.value.__cause__, SomebodysError)
+    assert any(KEY in record.getMessage() for record in caplog.records)
+    assert stored_files(storage_root) == []
+
+
+def test_what_cannot_be_aborted_is_in_the_log_alone(monkeypatch, caplog) -> None:
+    abort = DiskDraft.abort
+
+    def fail(draft: DiskDraft) -> None:
+        abort(draft)
+        raise SomebodysError
+
+    monkeypatch.setattr(DiskDraft, "abort", fail)
+    storage.begin(key=KEY, alias="default", content_type="text/plain").abort()
+    assert any(KEY in record.getMessage() for record in caplog.records)
+
+
+def test_what_was_committed_stays_whatever_comes_after(storage_root: Path) -> None:
+    draft = made(b"bytes")
+    draft.abort()
+    with pytest.raises(RuntimeError):
+        draft.commit(sha256="", md5="")
+    assert stored_files(storage_root) == [KEY]
+
+
+def test_what_was_aborted_cannot_be_committed(storage_root: Path) -> None:
+    draft = storage.begin(key=KEY, alias="default", content_type="text/plain")
+    draft.abort()
+    draft.abort()
+    with pytest.raises(RuntimeError):
+        draft.commit(sha256="", md5="")
+    assert stored_files(storage_root) == []
+
+
+def test_the_id_of_a_file_is_found_in_its_key() -> None:
+    file_id = UUID("0192f5d0-7b9c-7000-8000-000000000000")
+    now = datetime(2026, 1, 31, tzinfo=UTC)
+    for extension in (".png", ".tar.gz", ""):
+        key = storage.key_of(file_id=file_id, profile="a", extension=extension, now=now)
+        assert storage.id_of(key) == file_id

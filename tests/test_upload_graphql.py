@@ -17,7 +17,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
 from PIL import Image
 
-from files.disk import DiskStorage
+from files import storage
+from files.disk import DiskDraft
 from files.models import File
 from files.profiles import DECODERS, UploadProfile
 from tests.api import FILE_FIELDS, UPLOAD, UPLOAD_MANY, UPLOAD_RESULT, Api, global_id, picture
@@ -628,15 +629,75 @@ def test_a_file_that_breaks_off_is_not_kept(api, leftovers, content, end):
     assert leftovers() == []
 
 
+# --- what goes into its object while it comes in ---------------------------------------------------
+
+
+@pytest.fixture
+def begun(monkeypatch) -> list[str]:
+    """The keys of the objects that were begun before all of the request had come."""
+    keys: list[str] = []
+    begin = storage.begin
+
+    def noted(*, key: str, **given: Any) -> storage.Draft:
+        keys.append(key)
+        return begin(key=key, **given)
+
+    monkeypatch.setattr(storage, "begin", noted)
+    return keys
+
+
+TWICE = """
+    mutation ($a: Upload!) {
+        one: uploadFile(input: {file: $a}) { ... on File { sha256 } }
+        two: uploadFile(input: {file: $a}) { ... on File { sha256 } }
+    }
+"""
+
+
+def test_a_large_opaque_file_is_begun_and_kept(api, begun, leftovers):
+    assert api.upload(LARGE)["__typename"] == "File"
+    assert begun == [File.objects.get().key]
+    assert len(leftovers()) == 2
+
+
+@pytest.mark.parametrize("visibility", [None, "PRIVATE", "PUBLIC"])
+def test_the_visibility_of_a_begun_file_is_what_the_client_says(api, begun, visibility):
+    result = api.upload(LARGE, visibility=visibility)
+    assert result["visibility"] == (visibility or "PRIVATE")
+    assert begun == [File.objects.get().key]
+
+
+@pytest.mark.parametrize("given", [{"profile": "image"}, {"profile": "nope"}])
+def test_what_may_be_decoded_or_is_unknown_is_not_begun(api, begun, given):
+    assert api.upload(LARGE, **given)["__typename"] != "File"
+    assert begun == []
+
+
+def test_a_file_that_is_wanted_twice_is_staged_and_kept_twice(api, begun, storage_root):
+    answer = api.multipart(TWICE, {"a": None}, {"variables.a": ("a.bin", LARGE, "")}).json()
+    sha256 = hashlib.sha256(LARGE).hexdigest()
+    assert answer["data"] == {"one": {"sha256": sha256}, "two": {"sha256": sha256}}
+    assert begun == []
+    assert len(stored_files(storage_root)) == 2
+
+
+def test_of_many_files_four_are_begun_and_the_others_staged(api, begun):
+    results = api.upload_many([(f"{number}.bin", LARGE, "") for number in range(6)])
+    assert {result["sha256"] for result in results} == {hashlib.sha256(LARGE).hexdigest()}
+    assert len(begun) == 4
+
+
 # --- what is down ----------------------------------------------------------------------------------
 
 
-def test_a_full_disk_is_an_answer_that_says_to_try_again(api, leftovers, monkeypatch):
-    def full(*_: object) -> str:
+@pytest.mark.parametrize("step", ["write", "finish"])
+@pytest.mark.parametrize("content", [b"small", LARGE], ids=["small", "large"])
+def test_a_full_disk_is_an_answer_that_says_to_try_again(api, leftovers, monkeypatch, content, step):
+    def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(DiskStorage, "_save", full)
-    result = api.upload(LARGE)
+    monkeypatch.setattr(DiskDraft, step, full)
+    result = api.upload(content)
     assert (result["__typename"], result["retryable"], result["retryAfter"]) == (
         "StorageUnavailable",
         True,
@@ -656,9 +717,13 @@ def test_a_database_that_takes_no_row_leaves_no_bytes(api, leftovers, monkeypatc
     assert leftovers() == []
 
 
-def test_a_folder_for_staging_that_cannot_be_written_is_an_answer(api, leftovers, settings, tmp_path):
+def test_a_folder_for_staging_that_cannot_be_written_is_an_answer(api, settings, tmp_path):
     in_the_way = tmp_path / "in-the-way"
     in_the_way.write_bytes(b"")
     settings.STAGING_DIR = in_the_way
-    results = api.upload_many([("a.bin", LARGE, ""), ("b.png", picture(), "image/png")])
+    large = Image.frombytes("RGB", (500, 500), LARGE[: 3 * 500 * 500])
+    target = io.BytesIO()
+    large.save(target, "PNG")
+    files = [("a.png", target.getvalue(), "image/png"), ("b.png", picture(), "image/png")]
+    results = api.upload_many(files, profile="image")
     assert [result["__typename"] for result in results] == ["StorageUnavailable", "File"]

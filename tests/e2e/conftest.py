@@ -16,6 +16,7 @@ from typing import Any, NoReturn, Protocol
 import pytest
 
 from tests.e2e import server
+from tests.e2e.s3 import Store
 from tests.e2e.server import ROOT, Service
 
 _LINES = 80  # of a log that are shown with a failure
@@ -130,6 +131,21 @@ def wsgi_large(wsgi_service: Service) -> Large:
 @pytest.fixture(scope="session")
 def asgi_large(asgi_service: Service) -> Large:
     return _upload_large(asgi_service)
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    store = Store()
+    store.switch_on()
+    try:
+        store.client.create_bucket(
+            Bucket=store.bucket,
+            CreateBucketConfiguration={"LocationConstraint": store.region},
+        )
+        yield store
+    finally:
+        store.client.close()
+        store.switch_off()
 
 
 # --- clients of JavaScript -------------------------------------------------------------------------

@@ -222,11 +222,12 @@ class Service:
     # --- looking behind it
 
     def objects(self) -> list[str]:
-        """All that lies in the storage's folder, drafts included."""
-        return _files_in(self.data_dir / "files")
+        """All that lies in the storage's folder, except drafts."""
+        return [each for each in _files_in(self.data_dir / "files") if not each.startswith(".drafts/")]
 
     def staged(self) -> list[str]:
-        return _files_in(self.data_dir / "incoming")
+        """All that is on its way: drafts of objects, and what waits to be looked at."""
+        return _files_in(self.data_dir / "files" / ".drafts") + _files_in(self.data_dir / "incoming")
 
     def rows(self) -> int:
         """How many files the database knows of."""
@@ -237,6 +238,10 @@ class Service:
     def kept(self) -> tuple[int, list[str], list[str]]:
         """Everything that an upload may leave: rows, objects, staged bytes."""
         return self.rows(), self.objects(), self.staged()
+
+    def written(self) -> int:
+        """How many bytes its processes have had written to disk: proc(5), `io`."""
+        return sum(_written(pid) for pid in self.processes())
 
     def processes(self) -> list[int]:
         """The process that was started, before all that it has started in turn."""
@@ -340,6 +345,13 @@ def _memory(pid: int, name: str) -> int:
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     raise AssertionError(f"process {pid} has no {name}")
+
+
+def _written(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/io").read_text().splitlines():
+        if line.startswith("write_bytes:"):
+            return int(line.split()[1])
+    raise AssertionError(f"process {pid} has written nothing that is counted")
 
 
 def _tree(pid: int) -> list[int]:

@@ -20,7 +20,7 @@ from tests.api import picture
 from tests.e2e import server
 from tests.e2e.conftest import Prepared
 from tests.e2e.server import DELETE, Service, one_file, wait_for
-from tests.e2e.test_failures import Store
+from tests.e2e.s3 import Store
 
 pytestmark = pytest.mark.e2e
 

@@ -7,15 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Literal
 
-import boto3
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.e2e import server
 from tests.e2e.conftest import Prepared, Start
+from tests.e2e.s3 import Store
 from tests.e2e.server import DELETE, Service, one_file, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -203,63 +201,6 @@ def test_a_kill_during_an_upload_leaves_no_row_and_no_half_object(start: Start, 
 
 
 # --- S3 --------------------------------------------------------------------------------------------
-
-
-class Store:
-    """moto as an S3 store on the loopback, which can be switched off and on; what it keeps is kept."""
-
-    bucket = "coffer-e2e"
-    region: Literal["eu-central-1"] = "eu-central-1"
-
-    def __init__(self) -> None:
-        self.port = server.free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._server: ThreadedMotoServer | None = None
-        self.client = boto3.client(
-            "s3",
-            endpoint_url=self.url,
-            region_name=self.region,
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-        )
-
-    def switch_on(self) -> None:
-        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self.port, verbose=False)
-        self._server.start()
-
-    def switch_off(self) -> None:
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
-
-    def settings(self) -> dict[str, str]:
-        return {
-            "USE_S3_STORAGE": "True",
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_STORAGE_BUCKET_NAME": self.bucket,
-            "AWS_S3_REGION_NAME": self.region,
-            "AWS_S3_ENDPOINT_URL": self.url,
-        }
-
-    def stored_keys(self) -> list[str]:
-        listed = self.client.list_objects_v2(Bucket=self.bucket)
-        return [each["Key"] for each in listed.get("Contents", [])]
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    store = Store()
-    store.switch_on()
-    try:
-        store.client.create_bucket(
-            Bucket=store.bucket,
-            CreateBucketConfiguration={"LocationConstraint": store.region},
-        )
-        yield store
-    finally:
-        store.client.close()
-        store.switch_off()
 
 
 def test_files_are_kept_in_s3_and_an_outage_of_it_passes(start: Start, store: Store) -> None:

@@ -1,0 +1,256 @@
+"""An object on its way to S3, or to a store that speaks like it, while its bytes come in.
+
+No file waits for it. Up to one part, it is sent by a single PUT; a larger one in parts, of which one is
+filled while two are under way. What the store says it has is held against what was sent.
+"""
+
+import base64
+import hashlib
+import logging
+import re
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+from django.conf import settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+logger = logging.getLogger(__name__)
+
+_MIB = 1024 * 1024
+_PART_SIZE = 8 * _MIB  # bytes; a request for each is little beside them, and three fit into memory
+_UNDER_WAY = 2  # parts at once: a store answers after each, and with one alone the way to it would lie idle
+_MAX_PARTS = 10_000  # what S3 takes for one object
+_TAKEN = "PreconditionFailed"  # the answer where nothing may be there yet (If-None-Match), and something is
+# S3's ETag of an object or a part that was sent at once, and of one that was sent in parts.
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_MD5_OF_PARTS = re.compile(r"[0-9a-f]{32}-[0-9]+")
+
+
+class DamagedObject(Exception):
+    """The store has other bytes than those that were sent."""
+
+
+class _Storage(Protocol):
+    bucket: Any
+    bucket_name: Any
+    takes_tags: bool
+
+
+class S3Draft:
+    """An object on its way. At most three parts of it are in memory, whatever its size.
+
+    The SHA-256 becomes the object's metadata where it is known before the object is begun, which is so for
+    a single PUT. An object in parts gets it as a tag afterwards, from stores that have tags: metadata would
+    take a copy of the object within the store.
+    """
+
+    def __init__(self, storage: _Storage, key: str, parameters: Mapping[str, Any]) -> None:
+        self._storage = storage
+        self._client: S3Client = storage.bucket.meta.client  # made once: clients serve all threads
+        self._target = {"Bucket": storage.bucket_name, "Key": key}
+        self._parameters = parameters
+        self._part_size = _part_size()
+        self._buffer = bytearray()
+        self._size = 0
+        self._upload_id = ""
+        self._parts: list[_Part] = []
+        self._sender: ThreadPoolExecutor | None = None
+        self._under_way: deque[Future[_Part]] = deque()
+        self._may_be_there = False
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes; waits while two parts are under way and the next one is full."""
+        self._size += len(chunk)
+        rest = memoryview(chunk)
+        while len(self._buffer) + len(rest) > self._part_size:
+            room = self._part_size - len(self._buffer)
+            self._buffer += rest[:room]
+            rest = rest[room:]
+            self._send_part()
+        self._buffer += rest
+
+    def commit(self, *, sha256: str, md5: str) -> None:
+        if not self._upload_id:
+            self._put(sha256, md5)
+        else:
+            self._send_part()
+            self._wait_for_parts(0)
+            self._complete()
+            self._tag(sha256)
+        self._end_sender()
+
+    def abort(self) -> None:
+        self._end_sender()
+        self._buffer = bytearray()
+        if self._upload_id:
+            try:
+                self._client.abort_multipart_upload(**self._target, UploadId=self._upload_id)
+            except ClientError as error:
+                if _code(error) != "NoSuchUpload":
+                    raise
+        if self._may_be_there:
+            self._client.delete_object(**self._target)
+
+    # --- at once
+
+    def _put(self, sha256: str, md5: str) -> None:
+        parameters = dict(self._parameters)
+        parameters["Metadata"] = {**parameters.get("Metadata", {}), "sha256": sha256}
+        self._may_be_there = True
+        try:
+            answer = self._client.put_object(
+                **self._target,
+                **parameters,
+                Body=self._buffer,  # type: ignore[arg-type] # the stubs forget bytearray
+                ContentMD5=_base64(bytes.fromhex(md5)),
+            )
+        except (BotoCoreError, ClientError) as error:
+            self._resolve(error, etag=md5)
+        else:
+            _check(answer, etag=md5)
+        self._buffer = bytearray()
+
+    # --- in parts
+
+    def _send_part(self) -> None:
+        """Let what is in the buffer go, once not too much is under way."""
+        if self._sender is None:
+            answer = self._client.create_multipart_upload(**self._target, **self._parameters)
+            self._upload_id = answer["UploadId"]
+            self._sender = ThreadPoolExecutor(_UNDER_WAY, thread_name_prefix="s3")
+        self._wait_for_parts(_UNDER_WAY - 1)
+        part, self._buffer = self._buffer, bytearray()
+        number = len(self._parts) + len(self._under_way) + 1
+        self._under_way.append(self._sender.submit(self._upload_part, number, part))
+
+    def _upload_part(self, number: int, part: bytearray) -> "_Part":
+        digest = hashlib.md5(part, usedforsecurity=False)
+        answer = self._client.upload_part(
+            **self._target,
+            UploadId=self._upload_id,
+            PartNumber=number,
+            Body=part,  # type: ignore[arg-type] # the stubs forget bytearray
+            ContentMD5=_base64(digest.digest()),
+        )
+        _check(answer, etag=digest.hexdigest())
+        return _Part(answer["ETag"], digest.digest())
+
+    def _wait_for_parts(self, still_under_way: int) -> None:
+        while len(self._under_way) > still_under_way:
+            self._parts.append(self._under_way.popleft().result())
+
+    def _complete(self) -> None:
+        etag = _etag_of_parts([part.md5 for part in self._parts])
+        parts = [{"PartNumber": number, "ETag": part.etag} for number, part in enumerate(self._parts, 1)]
+        self._may_be_there = True
+        try:
+            answer = self._client.complete_multipart_upload(
+                **self._target,
+                UploadId=self._upload_id,
+                MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item]
+            )
+        except (BotoCoreError, ClientError) as error:
+            self._resolve(error, etag=etag)
+        else:
+            _check(answer, etag=etag)
+
+    def _tag(self, sha256: str) -> None:
+        """Say the SHA-256 at the object too. It is in the row, so a store without tags is no failure."""
+        if not self._storage.takes_tags or "Tagging" in self._parameters:
+            return
+        tags = {"TagSet": [{"Key": "sha256", "Value": sha256}]}
+        try:
+            self._client.put_object_tagging(**self._target, Tagging=tags)  # type: ignore[arg-type]
+        except (BotoCoreError, ClientError) as error:
+            logger.warning("The object %s could not be tagged: %s", self._target["Key"], error)
+            self._storage.takes_tags = not _is_refusal(error)
+
+    # --- what may have happened
+
+    def _resolve(self, error: BotoCoreError | ClientError, *, etag: str) -> None:
+        """The request that makes the object failed, perhaps only its answer: ask the store which.
+
+        Returns if the object is there, as it was sent; else raises the error.
+        """
+        if not _may_have_arrived(error):
+            raise error
+        # An object that was there before is not ours to be removed.
+        self._may_be_there = _code(error) != _TAKEN
+        try:
+            found = self._client.head_object(**self._target)
+            _check(found, etag=etag)
+        except (BotoCoreError, ClientError, DamagedObject):
+            raise error from None
+        if found["ContentLength"] != self._size:
+            raise error
+        logger.warning("The store's answer about %s was lost; the object is there.", self._target["Key"])
+
+    def _end_sender(self) -> None:
+        """Wait for the parts that are under way, so that none can arrive after an abort."""
+        if self._sender is not None:
+            self._sender.shutdown(cancel_futures=True)
+            self._sender = None
+
+
+class _Part:
+    """A part that has arrived, by the store's name for it and by what was sent."""
+
+    __slots__ = ("etag", "md5")
+
+    def __init__(self, etag: str, md5: bytes) -> None:
+        self.etag = etag
+        self.md5 = md5
+
+
+def _part_size() -> int:
+    """In bytes, the same for all parts, as some stores want it, and so large that the largest upload fits."""
+    needed = -(-settings.MAX_REQUEST_SIZE // _MAX_PARTS)
+    return max(_PART_SIZE, -(-needed // _MIB) * _MIB)
+
+
+def _etag_of_parts(md5s: list[bytes]) -> str:
+    return f"{hashlib.md5(b''.join(md5s), usedforsecurity=False).hexdigest()}-{len(md5s)}"
+
+
+def _check(answer: Mapping[str, Any], *, etag: str) -> None:
+    """Raises DamagedObject if the answer's ETag is of other bytes.
+
+    It says nothing of them where they are encrypted under keys of KMS or of the client, nor where a store
+    has ETags of its own; then Content-MD5 has been the check.
+    """
+    if answer.get("ServerSideEncryption", "").startswith("aws:kms") or "SSECustomerAlgorithm" in answer:
+        return
+    found = str(answer.get("ETag", "")).strip('"').lower()
+    comparable = _MD5 if _MD5.fullmatch(etag) else _MD5_OF_PARTS
+    if comparable.fullmatch(found) and found != etag:
+        raise DamagedObject(f"sent {etag}, and the store has {found}")
+
+
+def _may_have_arrived(error: BotoCoreError | ClientError) -> bool:
+    """Whether the request may have been done all the same. An upload that is not known any more was perhaps
+    completed by an earlier attempt, whose answer was lost."""
+    if not isinstance(error, ClientError):
+        return True
+    return _code(error) in {"NoSuchUpload", _TAKEN} or _status(error) >= 500
+
+
+def _is_refusal(error: BotoCoreError | ClientError) -> bool:
+    """Whether the same request will be refused again: it is not known there (501), or not allowed."""
+    return isinstance(error, ClientError) and (_status(error) < 500 or _status(error) == 501)
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500))
+
+
+def _code(error: BotoCoreError | ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()
