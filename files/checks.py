@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
@@ -19,7 +18,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, Storage, storages
 
 from files.faults import Fault
-from files.storage import Explaining, Signing
+from files.storage import Explaining, Signing, scratch_key
 
 TAG = "storage"
 
@@ -62,7 +61,7 @@ def _check(alias: str) -> Iterator[CheckMessage]:
         return
     if alias == "staticfiles" and isinstance(storage, FileSystemStorage):
         return  # filled by collectstatic, or not at all
-    key = f"check-{uuid4()}"
+    key = scratch_key()
     steps: dict[str, Callable[[], None]] = {
         "be written to": lambda: _write(storage, key),
         "be read from": lambda: _read(storage, key),

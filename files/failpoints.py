@@ -11,6 +11,8 @@ from typing import Literal
 from django.conf import settings
 
 type Failpoint = Literal[
+    "upload.begun",  # its draft is there, and nothing in it
+    "upload.received",  # all bytes are in the draft, which is no object yet
     "upload.stored",  # the object is there, its row is not
     "upload.inserted",  # the row is written and not committed
     "upload.committed",  # the row is there, and nobody was told

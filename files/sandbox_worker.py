@@ -10,6 +10,7 @@ import io
 import os
 import pickle
 import resource
+import select
 import signal
 import socket
 import sys
@@ -76,6 +77,8 @@ def _mortal(seconds: float) -> Iterator[None]:
     flags = fcntl.fcntl(0, fcntl.F_GETFL)
     signal.setitimer(signal.ITIMER_REAL, seconds + 1)
     fcntl.fcntl(0, fcntl.F_SETFL, flags | os.O_ASYNC)  # SIGIO when the connection is closed
+    if select.select([0], [], [], 0)[0]:  # it was closed before
+        os._exit(1)
     try:
         yield
     finally:

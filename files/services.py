@@ -108,7 +108,9 @@ def begin(*, owner: User, profile: str, visibility: Visibility | None) -> Begin 
         validators.check_type(facts.content_type, purpose, claimed=received.content_type)
         _check_quota(owner, received.size)
         pooling.release()  # the rest of the bytes comes in the client's own time
-        return storage.begin(key=_new_key(purpose, facts), alias=alias, content_type=facts.content_type)
+        draft = storage.begin(key=_new_key(purpose, facts), alias=alias, content_type=facts.content_type)
+        failpoints.reach("upload.begun")
+        return draft
 
     return begin_object
 
@@ -291,6 +293,7 @@ def _store(
     if draft.alias != alias or not draft.key.startswith(f"{profile.name}/"):
         # graph.plan and the execution read one operation in two ways.
         raise RuntimeError(f"{draft.key} was begun on {draft.alias} and is now meant for {alias}.")
+    failpoints.reach("upload.received")
     draft.commit(sha256=received.sha256, md5=received.md5)
     return draft.key, draft.alias
 

@@ -5,7 +5,6 @@ is FileNotFoundError everywhere.
 """
 
 import logging
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -18,6 +17,7 @@ from django.conf import STATICFILES_STORAGE_ALIAS, settings
 from django.core.files import File
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage, storages
+from django.utils import timezone
 
 from files import listing
 from files.disk import DiskStorage
@@ -26,7 +26,7 @@ from files.errors import StorageUnavailable
 from files.faults import Fault
 from files.listing import StoredObject, Unfinished, Unfinishes
 from files.models import File as FileRow
-from files.models import Rendition, Visibility
+from files.models import Rendition, Visibility, new_id
 from files.presentation import Presentation
 from files.profiles import UploadProfile
 
@@ -215,6 +215,12 @@ def size_of(*, key: str, alias: str) -> int | None:
         return None
 
 
+def scratch_key() -> str:
+    """Of an object that is made to try something and deleted again. Should a kill come between, it is an
+    object without a row as any other, and `reconcile` removes it."""
+    return key_of(file_id=new_id(), profile="scratch", extension="", now=timezone.now())
+
+
 def are_apart(alias: str, other: str) -> bool:
     """Whether two aliases lead to different places, by trying: what is put into one is not seen in the other.
 
@@ -222,7 +228,7 @@ def are_apart(alias: str, other: str) -> bool:
     """
     if alias == other:
         return False
-    key = f"probe-{secrets.token_hex(8)}"
+    key = scratch_key()
     save(key=key, content=ContentFile(b"probe"), alias=alias)
     try:
         return size_of(key=key, alias=other) is None

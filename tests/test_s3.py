@@ -405,7 +405,7 @@ def test_what_is_sent_is_vouched_for_by_its_md5(storage: S3Storage, client: Any)
 
     client.meta.events.register("before-send.s3", look)
     store(storage, b"bytes")
-    store(storage, CONTENT)
+    fill_and_commit(storage.begin(f"{KEY}.other", content_type="text/plain"), CONTENT)
     parts = [CONTENT[start : start + PART] for start in range(0, len(CONTENT), PART)]
     assert sorted(seen) == sorted(hashlib.md5(sent).digest() for sent in (b"bytes", *parts))
 

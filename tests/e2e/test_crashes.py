@@ -19,8 +19,8 @@ import pytest
 from tests.api import picture
 from tests.e2e import server
 from tests.e2e.conftest import Prepared
-from tests.e2e.server import DELETE, Service, one_file, wait_for
 from tests.e2e.s3 import Store
+from tests.e2e.server import DELETE, Service, one_file, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -137,6 +137,11 @@ def an_upload(world: World, service: Service) -> None:
         service.upload(secrets.token_bytes(SMALL))
 
 
+def a_large_upload(world: World, service: Service) -> None:
+    with pytest.raises(httpx.TransportError):
+        service.upload(secrets.token_bytes(LARGE))
+
+
 def an_image(world: World, service: Service) -> None:
     """It has a preset, which is made right after the upload."""
     with pytest.raises(httpx.TransportError):
@@ -162,6 +167,8 @@ class Crash:
 
 CRASHES = [
     Crash("", half_an_upload, {"in the making": 1}),
+    Crash("upload.begun", a_large_upload, {"in the making": 1}),
+    Crash("upload.received", a_large_upload, {"in the making": 1}),
     Crash("upload.stored", an_upload, {"object-without-row": 1}),
     Crash("upload.inserted", an_upload, {"object-without-row": 1}),
     Crash("upload.committed", an_upload, {}, files=1),
@@ -192,7 +199,10 @@ def test_a_kill_at_any_step_of_an_upload_or_a_deletion_loses_nothing_and_all_it_
         with world.running(crash.failpoint) as service:
             crash.act(world, service)
         code, report = world.manage("reconcile", "--apply", "--grace", "0s")
-        assert (code, _in_the_making(report["found"])) == (0, crash.leaves), crash.failpoint
+        leaves = crash.leaves
+        if crash.failpoint == "upload.begun" and world.store is not None:
+            leaves = {}  # S3 is told of an object with its first part
+        assert (code, _in_the_making(report["found"])) == (0, leaves), crash.failpoint
         assert world.objects() == world.named_keys(), crash.failpoint
         assert world.unfinished() == 0, crash.failpoint
         assert sum(".renditions/" not in key for key in world.named_keys()) == files + crash.files, (
@@ -214,8 +224,9 @@ def test_a_kill_at_any_step_of_a_migration_loses_nothing_and_the_next_run_comple
     for failpoint in ("move.copied", "move.switched"):
         assert world.manage(*migrate, failpoint=failpoint)[0] == -signal.SIGKILL
         code, report = world.manage("reconcile", "--apply", "--grace", "0s")
-        # The other worker may have been in the middle of a draft.
-        assert (code, set(report["found"]) - {"unfinished-upload"}) == (1, {"copy"})
+        # The other worker may have been in the middle of a draft, or of trying the storages.
+        on_the_way = {"unfinished-upload", "object-without-row"}
+        assert (code, set(report["found"]) - on_the_way) == (1, {"copy"})
         with world.running():
             pass
     assert world.manage(*migrate, "--delete-source")[0] == 0
