@@ -55,7 +55,7 @@ def test_collected_files_go_to_a_bucket_and_have_its_addresses(settings, bucket:
     call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=["admin", "vendor"])
     collected = StaticS3Storage(**options)
     url = collected.url("graph/graphiql/graphiql.css")
-    assert url.startswith(f"{bucket.endpoint_url}/{bucket.bucket_name}/graph/graphiql/page.")
+    assert url.startswith(f"{bucket.endpoint_url}/{bucket.bucket_name}/graph/graphiql/graphiql.")
     assert url != f"{bucket.endpoint_url}/{bucket.bucket_name}/graph/graphiql/graphiql.css"
     answer = httpx.get(url, trust_env=False)
     assert answer.status_code == 200
