@@ -108,7 +108,7 @@ run: $(RUN_STAMP) ## start the service; HOST, PORT and DATA_DIR are passed on
 	fi
 
 test: $(DEV_STAMP) ## run the tests; ARGS="-k name" passes arguments to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 test-browser: $(DEV_STAMP) $(CHROMIUM) ## drive the pages in Chromium; ARGS as for test
 	@$(BIN)/python -m pytest tests/browser $(ARGS)
@@ -125,7 +125,7 @@ screenshots: $(DEV_STAMP) $(CHROMIUM) ## take the pictures in docs/ anew
 	fi
 
 # Swift keeps its tokens in memcached, which is not on PyPI.
-test-storage: $(DEV_STAMP) tests/storage/node_modules/.installed ## run the storage tests against real Swift, Azurite and an emulator of Google's
+test-storage: $(DEV_STAMP) tests/storage/node_modules/.installed ## storages: real Swift, Azurite and an emulator of Google's; and kills at each step
 	@$(MAKE) --no-print-directory VENV=$(SERVERS) $(SERVERS)/.servers
 	@if ! command -v memcached >/dev/null; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -134,7 +134,7 @@ test-storage: $(DEV_STAMP) tests/storage/node_modules/.installed ## run the stor
 			echo "Swift needs memcached: install it, for example by apt-get install memcached." >&2; exit 1; \
 		fi; \
 	fi
-	@STORAGE_SERVERS=1 $(BIN)/python -m pytest tests/test_storage_contract.py tests/storage $(ARGS)
+	@STORAGE_SERVERS=1 $(BIN)/python -m pytest tests/test_storage_contract.py tests/storage tests/crashes $(ARGS)
 
 lint: $(DEV_STAMP) ## check style, types and the direction of imports
 	@$(BIN)/python -m ruff check .

@@ -175,19 +175,23 @@ class S3Draft:
     def _resolve(self, error: BotoCoreError | ClientError, *, etag: str) -> None:
         """The request that makes the object failed, perhaps only its answer: ask the store which.
 
-        Returns if the object is there, as it was sent; else raises the error.
+        Returns if the object is there, as it was sent; else raises the error, or FileExistsError if there is
+        another one.
         """
         if not _may_have_arrived(error):
             raise error
         # An object that was there before is not ours to be removed.
         self._may_be_there = _code(error) != _TAKEN
+        reason: Exception = error
+        if _code(error) == _TAKEN:
+            reason = FileExistsError(f"There is another object under {self._target['Key']}.")
         try:
             found = self._client.head_object(**self._target)
             _check(found, etag=etag)
         except (BotoCoreError, ClientError, DamagedObject):
-            raise error from None
+            raise reason from None
         if found["ContentLength"] != self._size:
-            raise error
+            raise reason
         logger.warning("The store's answer about %s was lost; the object is there.", self._target["Key"])
 
     def _end_sender(self) -> None:

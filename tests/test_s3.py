@@ -505,7 +505,7 @@ def test_an_object_that_was_there_before_is_neither_taken_for_ours_nor_removed(
     monkeypatch.setattr(client, "put_object", refuse)
     draft = begin(storage)
     draft.write(b"other")
-    with pytest.raises(ClientError):
+    with pytest.raises(FileExistsError):
         commit(draft, b"other")
     draft.abort()
     assert stored(storage)["Body"] == b"first"

@@ -1,5 +1,6 @@
 """Servers that the end-to-end tests share, and their logs beside a test that fails."""
 
+import fcntl
 import hashlib
 import os
 import re
@@ -191,6 +192,12 @@ def node() -> Node:
 
 def _install_clients() -> None:
     """The packages that the lock file pins, unless they are there already."""
+    with (CLIENTS / "package-lock.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of the processes that run the tests, one installs
+        _install_clients_alone()
+
+
+def _install_clients_alone() -> None:
     lock, installed = CLIENTS / "package-lock.json", CLIENTS / "node_modules" / ".package-lock.json"
     if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
         return
