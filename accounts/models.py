@@ -14,9 +14,17 @@ class User(AbstractUser):
         blank=True,
         help_text="How many bytes this user's files may take in all. Empty: the deployment's USER_QUOTA.",
     )
+    must_change_password = models.BooleanField(
+        default=False, help_text="The library first asks for a password of the user's own."
+    )
 
     class Meta(AbstractUser.Meta):
         pass
+
+    def set_password(self, raw_password: str | None) -> None:
+        """Whoever sets one, by whatever page or command: it is not the one that was to be changed."""
+        super().set_password(raw_password)
+        self.must_change_password = False
 
 
 class Scope(models.TextChoices):

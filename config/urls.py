@@ -19,6 +19,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("login/", pages.login, name="login"),
     path("logout/", pages.logout, name="logout"),
+    path("password/", pages.password, name="password"),
     path("", pages.library, name="library"),
 ]
 

@@ -53,9 +53,34 @@ def test_signing_out_takes_a_click_and_no_mere_link(session):
     assert session.get("/").status_code == 302
 
 
-@pytest.mark.parametrize("path", ["/", "/login/"])
+OWN = {"old_password": PASSWORD, "new_password1": "one of my own", "new_password2": "one of my own"}
+
+
+def test_a_password_that_was_given_is_changed_before_the_library_opens(reader):
+    reader.must_change_password = True
+    reader.save()
+    client = Client()
+    given = {"username": "reader", "password": PASSWORD, "next": "/"}
+    assert client.post("/login/", given, follow=True).request["PATH_INFO"] == "/password/"
+    wrong = client.post("/password/", OWN | {"old_password": "wrong"})
+    assert b"Your old password was entered incorrectly" in wrong.content
+    assert client.get("/").headers["Location"] == "/password/"
+    assert client.post("/password/", OWN).headers["Location"] == "/"
+    assert client.get("/").status_code == 200
+    reader.refresh_from_db()
+    assert reader.check_password("one of my own")
+
+
+def test_anybody_can_change_their_password(session):
+    assert 'href="/password/"' in session.get("/").content.decode()
+    assert b"at the first start" not in session.get("/password/").content
+    assert session.post("/password/", OWN).headers["Location"] == "/"
+    assert Client().get("/password/").headers["Location"] == "/login/?next=/password/"
+
+
+@pytest.mark.parametrize("path", ["/", "/login/", "/password/"])
 def test_a_page_loads_everything_from_here_and_runs_nothing_of_its_own(session, path):
-    client = session if path == "/" else Client()
+    client = Client() if path == "/login/" else session
     answer = client.get(path)
     html = answer.content.decode()
     loaded = re.findall(r'<(?:script|link)[^>]* (?:src|href)="([^"]+)"', html)

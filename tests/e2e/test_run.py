@@ -37,6 +37,14 @@ def applied_migrations(service: Service) -> list[tuple[object, ...]]:
         return database.execute("SELECT app, name, applied FROM django_migrations ORDER BY id").fetchall()
 
 
+def submit(browser: httpx.Client, path: str, **given: str) -> httpx.Response:
+    """What comes of the form there, filled in like this."""
+    page = browser.get(path)
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
+    assert token is not None
+    return browser.post(path, data={"csrfmiddlewaretoken": token[1], **given})
+
+
 # --- starting and ending ---------------------------------------------------------------------------
 
 
@@ -64,6 +72,49 @@ def test_a_first_start_needs_nothing_and_says_all_that_a_newcomer_needs(tmp_path
 
         assert service.stop(signal.SIGINT) == 0
         assert "Traceback" not in service.log()
+
+
+def test_the_first_start_makes_somebody_who_can_sign_in_and_no_other_does(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    with running(data_dir, settings=DEVELOPER) as service:
+        said = re.fullmatch(r"as admin with the password ([a-z2-9]{20})", printed(service, "Sign in"))
+        assert said is not None
+        password, own = said[1], "a password of my own"
+        with httpx.Client(
+            base_url=service.url, headers=PAGE, trust_env=False, follow_redirects=True
+        ) as browser:
+            page = submit(browser, "/login/", username="admin", password=password)
+            assert page.url.path == "/password/"
+            page = submit(browser, "/password/", old_password=password, new_password1=own, new_password2=own)
+            assert page.url.path == "/"
+            assert browser.get("/admin/").url.path == "/admin/"
+        assert service.log().count(password) == 1
+    with running(data_dir, settings=DEVELOPER) as service:
+        assert "Sign in" not in service.log()
+        assert password not in service.log()
+    kept = [path for path in data_dir.rglob("*") if path.is_file() and password.encode() in path.read_bytes()]
+    assert kept == []
+
+
+def test_who_has_users_gets_no_other(start: Start) -> None:
+    with start("peopled") as service:
+        assert "Sign in" not in service.log()
+        with contextlib.closing(sqlite3.connect(service.data_dir / "coffer.sqlite3")) as database:
+            assert database.execute("SELECT username FROM accounts_user").fetchall() == [("alice",)]
+
+
+def test_of_two_that_start_at_once_one_says_the_password(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    migrated = server.manage("migrate", environ=server.environment(data_dir, server.free_port()))
+    assert migrated.returncode == 0, migrated.stderr
+    with ThreadPoolExecutor(2) as starters, contextlib.ExitStack() as stack:
+        services = list(starters.map(lambda _: stack.enter_context(running(data_dir)), range(2)))
+        assert sorted("Sign in" in each.log() for each in services) == [False, True]
+
+
+def test_the_help_says_who_is_made(tmp_path: Path) -> None:
+    helped = server.manage("run", "--help", environ=server.environment(tmp_path / "data", server.free_port()))
+    assert "the superuser admin" in " ".join(helped.stdout.split())
 
 
 def test_a_second_start_migrates_nothing_and_listens_where_it_is_told_to(start: Start) -> None:

@@ -17,6 +17,8 @@ from django.db import DatabaseError, connections
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import ThreadWorker
 
+from accounts import first_user
+
 _WORKERS = 2
 _UNREAD_LIMIT = 64 * 1024  # bytes of a body that gunicorn reads away to keep a connection
 _GRACE = 10  # seconds in which requests under way may end
@@ -53,7 +55,9 @@ class _Server(BaseApplication):  # type: ignore[misc]
 class Command(BaseCommand):
     help = (
         "Bring the database up to date and serve on HOST and PORT (127.0.0.1 and 8000 unless the environment "
-        "or .env says otherwise) until Ctrl-C. Data goes to DATA_DIR (./var)."
+        "or .env says otherwise) until Ctrl-C. Data goes to DATA_DIR (./var). In a database without any user "
+        f"it makes the superuser {first_user.USERNAME}, and says the password, which is random, once, among "
+        "the addresses."
     )
     requires_system_checks = ()  # `migrate` makes those that concern the database
 
@@ -68,7 +72,6 @@ class Command(BaseCommand):
             call_command("migrate", verbosity=0, interactive=False)
         except DatabaseError as error:
             raise CommandError(f"The database cannot be used: {error}") from None
-        _close(connections["default"])  # the workers open their own
         host = f"[{env.host}]" if ":" in env.host else env.host
         _Server(
             {
@@ -93,6 +96,12 @@ class Command(BaseCommand):
             lines.append(f"  GraphiQL    {address}/graphql")
         lines.append(f"  Admin       {address}/admin/")
         lines.append(f"  A token     {_command(env)} create_token alice")
+        # Only now that the port is surely ours: a start that fails would take the password along.
+        password = first_user.make()
+        _close(connections["default"])  # the workers, which are forked after this, open their own
+        if password is not None:
+            lines.append(f"  Sign in     as {first_user.USERNAME} with the password {password}")
+            lines.append("              (shown this once; the library asks for one of your own)")
         self.stdout.write("\n".join([*lines, ""]))
         self.stdout.flush()
 
