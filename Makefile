@@ -59,7 +59,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help run test test-browser test-storage screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench-images bench-requests clean rebuild
+.PHONY: help run demo test test-browser test-storage screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench-images bench-requests clean rebuild
 
 help: ## list what make can do
 	@echo "Coffer: make TARGET"
@@ -106,6 +106,14 @@ run: $(RUN_STAMP) ## start the service; HOST, PORT and DATA_DIR are passed on
 	else \
 		exec $(BIN)/python manage.py run; \
 	fi
+
+# What was uploaded is said by the command itself; the log would say it twice.
+ifeq ($(call in-dotenv,LOG_LEVEL),)
+demo: export LOG_LEVEL ?= WARNING
+endif
+
+demo: $(RUN_STAMP) ## fill the database with files to look at; ARGS="--user alice" says whose
+	@$(BIN)/python manage.py demo $(ARGS)
 
 test: $(DEV_STAMP) ## run the tests; ARGS="-k name" passes arguments to pytest
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
