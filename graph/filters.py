@@ -53,6 +53,9 @@ class FileFilter:
     updated_at: DateTimeRange | None = UNSET
     sha256: str | None = strawberry.field(default=UNSET, description="In hex.")
     owner: strawberry.ID | None = strawberry.field(default=UNSET, description="Only for staff.")
+    owned_by_viewer: bool | None = strawberry.field(
+        default=UNSET, description="True: the viewer's own files; false: those of others."
+    )
 
 
 @strawberry.enum
@@ -90,6 +93,9 @@ def apply(filters: FileFilter, files: FileQuerySet, *, viewer: User | None) -> F
     }
     if tags := filters.tags:
         conditions |= {"tags__has_any": _texts("tags", tags.any), "tags__has_all": _texts("tags", tags.all)}
+    if isinstance(filters.owned_by_viewer, bool):
+        own = Q(owner=viewer) if viewer else Q(pk=None)
+        files = files.filter(own if filters.owned_by_viewer else ~own)
     if size := filters.size:
         conditions |= {"size__gte": size.gte, "size__lte": size.lte}
     if created := filters.created_at:

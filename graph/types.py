@@ -12,6 +12,7 @@ from strawberry import UNSET, relay
 from strawberry.scalars import JSON
 
 from accounts import models as accounts
+from accounts.models import Scope
 from files import models, signing, storage
 from files.buckets import MAX_LIFETIME
 from files.profiles import UploadProfile as Profile
@@ -78,11 +79,15 @@ class File(relay.Node):
 
     @strawberry_django.field(description="Where the bytes lie; only for the owner and staff.")
     def storage(root: models.File, info: Info) -> StoredObject:  # noqa: N805
-        viewer = info.context.viewer.user
-        if viewer is None or not (viewer.is_staff or viewer.pk == root.owner_id):
+        if not root.is_changeable_by(info.context.viewer.user):
             return StoredObject(backend=None, bucket=None, object_key=None)
         backend, bucket = storage.describe(root.storage)
         return StoredObject(backend=backend, bucket=bucket, object_key=root.key)
+
+    @strawberry_django.field(description="Whether updateFile and deleteFiles would find it.")
+    def viewer_can_change(root: models.File, info: Info) -> bool:  # noqa: N805
+        viewer = info.context.viewer
+        return viewer.may(Scope.WRITE) and root.is_changeable_by(viewer.user)
 
     @strawberry_django.field(description="A signed address of the bytes that expires.")
     def url(

@@ -22,7 +22,7 @@ FILE_FIELDS = """
     id name title description tags metadata profile kind contentType size md5 sha256 visibility
     owner { username } storage { backend bucket objectKey } url { url expiresAt }
     image { width height format frames thumbhash dominantColor exif { takenAt camera lens } }
-    createdAt updatedAt
+    createdAt updatedAt viewerCanChange
 """
 
 UPLOAD_RESULT = f"""

@@ -31,6 +31,7 @@ OBJECTS = [
     "url { url }",
     "owner { username id }",
     "storage { backend objectKey }",
+    "viewerCanChange",
     "image { width format }",
     "image { __typename }",
 ]

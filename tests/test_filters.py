@@ -178,6 +178,20 @@ def test_an_owner_is_named_by_the_id_of_a_user(staff_api, owner):
     assert "filters.owner" in error["message"]
 
 
+def test_everybody_can_ask_for_their_own_files_or_those_of_others(
+    api, bob_api, staff_api, public_api, shelf, bob
+):
+    mine, others = {"ownedByViewer": True}, {"ownedByViewer": False}
+    assert found(api, mine) == sorted([APPLE, BANANA, TRUE])
+    assert found(api, others) == [TROUBLE]
+    assert found(bob_api, mine) == ["hidden.png", TROUBLE]
+    assert found(staff_api, mine) == found(public_api, mine) == []
+    assert found(public_api, others) == sorted([BANANA, TROUBLE])
+    assert found(api, {"ownedByViewer": None}) == ALL
+    record(None, name="orphan.txt", visibility=Visibility.PUBLIC)
+    assert found(api, others) == found(api, {"visibility": "PUBLIC", **others}) == ["orphan.txt", TROUBLE]
+
+
 def test_only_staff_filter_by_owner(api, public_api, alice):
     for each in (api, public_api):
         (error,) = each.errors(FILES, filters={"owner": global_id("User", alice.pk)})

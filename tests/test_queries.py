@@ -8,7 +8,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts.models import User
+from accounts import tokens
+from accounts.models import Scope, User
 from files.models import FileKind, Visibility
 from tests.api import FILE_FIELDS, Api, global_id, record
 
@@ -215,6 +216,22 @@ def test_the_newest_files_come_first(api, alice):
         record(alice, name=str(number), created_at=made + timedelta(seconds=number))
     edges = api.run("{ files { edges { node { name } } } }")["files"]["edges"]
     assert [edge["node"]["name"] for edge in edges] == ["3", "2", "1"]
+
+
+def test_whether_a_file_can_be_changed_is_known_before_it_is_tried(
+    api, bob_api, staff_api, public_api, alice, staff
+):
+    file = record(alice, visibility=Visibility.PUBLIC)
+    reader = Api(tokens.issue(user=alice, name="reader", scopes=[Scope.READ])[1])
+    staff_reader = Api(tokens.issue(user=staff, name="reader", scopes=[Scope.READ])[1])
+    change = 'mutation($id: ID!) { updateFile(input: {id: $id, title: "x"}) { __typename } }'
+    query = "query($id: ID!) { file(id: $id) { viewerCanChange } }"
+    id = global_id("File", file.pk)
+    everybody = (api, staff_api, reader, staff_reader, bob_api, public_api)
+    said = [each.run(query, id=id)["file"]["viewerCanChange"] for each in everybody]
+    assert said == [True, True, False, False, False, False]
+    outcomes = [each.post(change, id=id).json() for each in everybody]
+    assert [each.get("data") == {"updateFile": {"__typename": "File"}} for each in outcomes] == said
 
 
 @pytest.mark.parametrize("visibility", Visibility)

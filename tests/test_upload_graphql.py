@@ -136,6 +136,7 @@ def test_an_image_answers_every_field(api, alice, storage_root):
         },
         "createdAt": row.created_at.isoformat(),
         "updatedAt": file["createdAt"],
+        "viewerCanChange": True,
     }
     assert 5 <= len(base64.b64decode(thumbhash, validate=True)) <= 25
     assert address["url"].startswith(f"http://testserver/files/{row.pk}/Cat.PNG?expires=")

@@ -42,5 +42,5 @@ class Library:
     def open(self, name: str) -> Locator:
         self.items.filter(has_text=name).click()
         drawer = self.page.get_by_role("dialog")
-        expect(drawer.get_by_role("button", name="Save")).to_be_visible()
+        expect(drawer.get_by_role("button", name="Copy address")).to_be_visible()
         return drawer

@@ -164,6 +164,21 @@ def test_files_are_found_by_name_kind_and_tag_and_put_in_order(signed_in: Watche
     expect(page.get_by_text("0 files")).to_be_visible()
 
 
+def test_one_can_look_at_ones_own_files_alone(signed_in: Watched, service: Service, make: Make) -> None:
+    library = Library.opened(signed_in)
+    library.upload(make("notes.txt"))
+    theirs = service.upload(b"Read me.", "theirs.txt", visibility="PUBLIC")
+    try:
+        library = Library.opened(signed_in)
+        expect(library.items.locator(".name")).to_have_text(["theirs.txt", "notes.txt"])
+        library.page.get_by_label("Only mine").check()
+        expect(library.items.locator(".name")).to_have_text(["notes.txt"])
+        library.page.get_by_label("Only mine").uncheck()
+        expect(library.items).to_have_count(2)
+    finally:
+        service.delete(theirs["id"])
+
+
 def test_further_pages_come_as_one_scrolls(signed_in: Watched, make: Make) -> None:
     library = Library.opened(signed_in)
     library.pick(*(make(f"{number}.txt") for number in range(60)))
@@ -202,6 +217,24 @@ def test_what_is_said_of_a_file_can_be_changed(signed_in: Watched, make: Make) -
     drawer.get_by_label("Seen by").select_option("PRIVATE")  # the other tests' readers would see it
     drawer.get_by_role("button", name="Save").click()
     expect(drawer.get_by_text("Saved.")).to_be_visible()
+
+
+def test_what_one_may_not_change_offers_nothing_to_change(
+    signed_in: Watched, service: Service, make: Make
+) -> None:
+    about = {"description": "A sun over hills", "tags": ["hills", "sun"], "visibility": "PUBLIC"}
+    theirs = service.upload(make("theirs.jpg").read_bytes(), "theirs.jpg", profile="image", **about)
+    try:
+        drawer = Library.opened(signed_in).open("theirs.jpg")
+        expect(drawer.get_by_alt_text("A sun over hills")).to_be_visible()
+        expect(drawer.get_by_text("A sun over hills")).to_be_visible()
+        expect(drawer.get_by_text("hills, sun")).to_be_visible()
+        expect(drawer.get_by_text("alice")).to_be_visible()
+        for name in ("Save", "Delete"):
+            expect(drawer.get_by_role("button", name=name)).to_have_count(0)
+        assert drawer.locator("input:not([readonly]), select, textarea, .focal-point").count() == 0
+    finally:
+        service.delete(theirs["id"])
 
 
 def test_a_click_on_the_picture_says_what_stays_in_sight(signed_in: Watched, make: Make) -> None:

@@ -72,8 +72,17 @@ export function Details({ id, profiles, hasGraphiql, close, changed }: DetailsPr
       </header>
       {file && (
         <>
-          {file.image && <FocalPicture file={file} choose={(focalPoint) => update({ focalPoint })} />}
-          <Form file={file} save={update} />
+          {file.viewerCanChange ? (
+            <>
+              {file.image && <FocalPicture file={file} choose={(focalPoint) => update({ focalPoint })} />}
+              <Form file={file} save={update} />
+            </>
+          ) : (
+            <>
+              {file.image && <Shown file={file} />}
+              <p class="description">{file.description}</p>
+            </>
+          )}
           <p role="status">{said}</p>
           <Facts file={file} />
           {file.image && <Renditions id={id} names={presetsOf(file, profiles)} />}
@@ -85,9 +94,11 @@ export function Details({ id, profiles, hasGraphiql, close, changed }: DetailsPr
             <small>Whoever has it can fetch the file, until {when(file.url.expiresAt)}.</small>
           </p>
           <Produced query={FILE} variables={{ id }} hasGraphiql={hasGraphiql} />
-          <button type="button" class="danger" onClick={remove}>
-            Delete…
-          </button>
+          {file.viewerCanChange && (
+            <button type="button" class="danger" onClick={remove}>
+              Delete…
+            </button>
+          )}
         </>
       )}
       {!file && <p role="status">{said || 'Loading…'}</p>}
@@ -97,6 +108,10 @@ export function Details({ id, profiles, hasGraphiql, close, changed }: DetailsPr
 
 const presetsOf = (file: File_, profiles: readonly Profile[]): string[] =>
   profiles.find(({ name }) => name === file.profile)?.presets.map(({ name }) => name) ?? [];
+
+function Shown({ file }: { file: File_ }) {
+  return <Picture file={file} sizes="(max-width: 640px) 100vw, 560px" alt={file.description ?? ''} />;
+}
 
 /** A click says what has to stay in sight where the picture is cut. */
 function FocalPicture({ file, choose }: { file: File_; choose: (point: Point) => void }) {
@@ -123,7 +138,7 @@ function FocalPicture({ file, choose }: { file: File_; choose: (point: Point) =>
     <fieldset class="focal">
       <legend>Focal point: click what has to stay in sight</legend>
       <div class="focal-picture" onClick={click}>
-        <Picture file={file} sizes="(max-width: 640px) 100vw, 560px" alt={file.description ?? ''} />
+        <Shown file={file} />
         <span class="focal-point" style={{ left: `${point.x * 100}%`, top: `${point.y * 100}%` }} />
       </div>
       {percent('x', 'From the left')}
@@ -177,6 +192,7 @@ function Facts({ file }: { file: File_ }) {
     ['Type', file.contentType],
     ['Size', bytes(file.size)],
     ...(image ? [['Pixels', `${image.width} × ${image.height}`] as [string, string]] : []),
+    ...(file.tags.length && !file.viewerCanChange ? [['Tags', file.tags.join(', ')] as [string, string]] : []),
     ['Profile', file.profile],
     ['Owner', file.owner?.username ?? 'nobody'],
     ['Received', when(file.createdAt)],

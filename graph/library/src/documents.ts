@@ -26,6 +26,7 @@ const DETAILS = `fragment Details on File {
   createdAt
   updatedAt
   owner { username }
+  viewerCanChange
   url { url expiresAt }
 }
 ${CARD}`;
@@ -122,6 +123,7 @@ export interface Details extends Card {
   createdAt: string;
   updatedAt: string;
   owner: { username: string } | null;
+  viewerCanChange: boolean;
   url: { url: string; expiresAt: string };
 }
 

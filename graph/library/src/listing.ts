@@ -18,16 +18,18 @@ export interface Wanted {
   readonly name: string;
   readonly kind: string; // '' is any
   readonly tags: string; // with commas between
+  readonly isMine: boolean; // the reader's own alone
   readonly order: keyof typeof ORDERS;
 }
 
-export const ALL: Wanted = { name: '', kind: '', tags: '', order: 'newest' };
+export const ALL: Wanted = { name: '', kind: '', tags: '', isMine: false, order: 'newest' };
 
-export function variablesOf({ name, kind, tags, order }: Wanted): Variables {
+export function variablesOf({ name, kind, tags, isMine, order }: Wanted): Variables {
   const filters = {
     ...(name && { nameContains: name }),
     ...(kind && { kind: [kind] }),
     ...(tagsOf(tags).length && { tags: { all: tagsOf(tags) } }),
+    ...(isMine && { ownedByViewer: true }),
   };
   return { filters, order: ORDERS[order] };
 }

@@ -148,6 +148,14 @@ function Filters({ wanted, want }: { wanted: Wanted; want: (wanted: Wanted) => v
           ))}
         </select>
       </label>
+      <label class="check">
+        <input
+          type="checkbox"
+          checked={typed.isMine}
+          onChange={({ currentTarget }) => setTyped({ ...typed, isMine: currentTarget.checked })}
+        />
+        Only mine
+      </label>
       <label>
         Order
         <select
