@@ -340,6 +340,12 @@ def test_axe_finds_nothing_serious_where_one_signs_in(watched: Watched, node: No
     assert axe(watched, node) == []
 
 
+def test_axe_finds_nothing_serious_where_one_changes_ones_password(signed_in: Watched, node: Node) -> None:
+    Library.opened(signed_in).page.get_by_role("link", name="Password").click()
+    expect(signed_in.page.get_by_role("button", name="Change password")).to_be_visible()
+    assert axe(signed_in, node) == []
+
+
 def test_it_fits_a_narrow_screen(signed_in: Watched, make: Make) -> None:
     library = Library.opened(signed_in)
     library.page.set_viewport_size({"width": 360, "height": 640})
