@@ -10,6 +10,7 @@ import pytest
 from PIL import ImageStat
 from playwright.sync_api import Route, expect
 
+from files.demo import shelf
 from tests.browser.conftest import Watched, sign_in
 from tests.browser.graphiql import GraphiQL
 from tests.browser.library import Library
@@ -369,22 +370,21 @@ def overflowing(library: Library) -> list[str]:
 def test_it_is_dark_for_those_who_like_it_dark(
     signed_in: Watched, tmp_path: Path, scheme: Literal["light", "dark"], is_dark: bool
 ) -> None:
-    scenes = {
-        "harbour.jpg": (("#0b3954", "#bfd7ea"), "#13293d"),
-        "night.png": (("#050a1c", "#31456e"), "#02040c"),
-        "moor.webp": (("#8fb8a8", "#f1f0cc"), "#3d5a45"),
-        "sunset.jpg": (("#27173b", "#f2a65a"), "#1b1126"),
-    }
-    files = [tmp_path / "minutes.txt", *(tmp_path / name for name in scenes)]
-    files[0].write_text("Present: everybody.")
-    for path in files[1:]:
-        sky, ground = scenes[path.name]
-        path.write_bytes(
-            landscape({"jpg": "JPEG"}.get(path.suffix[1:], path.suffix[1:]), sky=sky, ground=ground)
-        )
+    names = [
+        "minutes.txt",
+        "tiles.png",
+        "glacier.jpg",
+        "moonrise.png",
+        "dunes.jpg",
+        "sea.webp",
+        "evening.jpg",
+    ]
+    files = [tmp_path / name for name in names]
+    for path in files:
+        path.write_bytes(next(each.make() for each in shelf.FILES if each.name == path.name))
     signed_in.page.emulate_media(color_scheme=scheme)
     library = Library.opened(signed_in)
     library.upload(*files)
-    expect(library.items.locator("img[data-sharp=true]")).to_have_count(len(scenes))
+    expect(library.items.locator("img[data-sharp=true]")).to_have_count(len(files) - 1)
     shot = screenshot(library.page, "library-dark" if is_dark else "library")
     assert (ImageStat.Stat(shot.convert("L")).median[0] < 100) == is_dark
