@@ -59,7 +59,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help run demo test test-browser test-storage screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench-images bench-requests clean rebuild
+.PHONY: help run demo test test-browser test-long test-storage screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench-images bench-requests clean rebuild
 
 help: ## list what make can do
 	@echo "Coffer: make TARGET"
@@ -118,6 +118,9 @@ demo: $(RUN_STAMP) ## fill the database with files to look at; ARGS="--user alic
 test: $(DEV_STAMP) ## run the tests; ARGS="-k name" passes arguments to pytest
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
+test-long: $(DEV_STAMP) ## kill the service at each step, send what sticks in decoders, fill buckets
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/long $(ARGS)
+
 test-browser: $(DEV_STAMP) $(CHROMIUM) ## drive the pages in Chromium; ARGS as for test
 	@$(BIN)/python -m pytest tests/browser $(ARGS)
 
@@ -133,7 +136,7 @@ screenshots: $(DEV_STAMP) $(CHROMIUM) ## take the pictures in docs/ anew
 	fi
 
 # Swift keeps its tokens in memcached, which is not on PyPI.
-test-storage: $(DEV_STAMP) tests/storage/node_modules/.installed ## storages: real Swift, Azurite and an emulator of Google's; and kills at each step
+test-storage: $(DEV_STAMP) tests/storage/node_modules/.installed ## run the storage tests against real Swift, Azurite and an emulator of Google's
 	@$(MAKE) --no-print-directory VENV=$(SERVERS) $(SERVERS)/.servers
 	@if ! command -v memcached >/dev/null; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -142,7 +145,7 @@ test-storage: $(DEV_STAMP) tests/storage/node_modules/.installed ## storages: re
 			echo "Swift needs memcached: install it, for example by apt-get install memcached." >&2; exit 1; \
 		fi; \
 	fi
-	@STORAGE_SERVERS=1 $(BIN)/python -m pytest tests/test_storage_contract.py tests/storage tests/crashes $(ARGS)
+	@STORAGE_SERVERS=1 $(BIN)/python -m pytest tests/test_storage_contract.py tests/storage $(ARGS)
 
 lint: $(DEV_STAMP) ## check style, types and the direction of imports
 	@$(BIN)/python -m ruff check .

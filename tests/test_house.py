@@ -378,7 +378,7 @@ def test_a_test_that_a_document_names_is_there(name: str) -> None:
     for line in lines_of(name):
         code = ""
         for quoted in re.findall(r"`([^`]+)`", line):
-            if re.fullmatch(r"(e2e/)?test_\w+\.py", quoted):
+            if re.fullmatch(r"((e2e|long)/)?test_\w+\.py", quoted):
                 file = ROOT / "tests" / quoted
                 code = file.read_text() if file.exists() else ""
                 missing += [] if code else [quoted]

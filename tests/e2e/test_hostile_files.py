@@ -3,7 +3,6 @@ costs more than itself."""
 
 import io
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,26 +138,3 @@ def test_to_a_profile_of_any_type_a_hostile_file_is_bytes(name: str, target: Tar
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     service.delete(result["id"])
-
-
-# --- what it costs ---------------------------------------------------------------------------------
-
-
-def test_others_are_answered_while_a_decoder_is_stuck(either_target: Target) -> None:
-    service, before = either_target.service, either_target.left()
-    scans = hostile.jpeg_of_scans(hostile.BOMB_SIDE, 20_000)
-    answered = 0
-    with ThreadPoolExecutor(1) as threads, httpx.Client(timeout=2 * server.ANSWERS_WITHIN) as own:
-        bomb = server.one_file(scans, "scans.jpg", profile="image")
-        headers = {"Authorization": f"Bearer {service.token}", "Content-Type": bomb.content_type}
-        stuck = threads.submit(own.post, service.graphql_url, content=bomb.body, headers=headers)
-        small = service.upload(picture(), "small.png", profile="image")
-        while not stuck.done():
-            service.run("query { files(first: 1) { edges { node { name } } } }")
-            answered += 1
-        result = stuck.result().json()["data"]["uploadFile"]
-    assert small["__typename"] == "File"
-    assert answered > 10
-    assert (result["__typename"], result["reason"]) == ("InvalidImage", "it takes too long to decode")
-    service.delete(small["id"])
-    wait_for("nothing to be left", lambda: either_target.left() == before)
