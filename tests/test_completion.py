@@ -132,7 +132,7 @@ def answer(executor: type[StrawberryGraphQLCoreExecutionContext], query: str, pa
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(query=documents(), files=rows)
 def test_a_planned_answer_is_that_of_graphql_core(query: str, files: list[File]) -> None:
     page = page_of(files)

@@ -17,7 +17,6 @@ from files.errors import StorageUnavailable
 from files.management.commands import migrate_storage
 from files.models import File, Rendition
 from tests import api, stores
-from tests.e2e import server
 from tests.stores import Ran, key, names
 
 pytestmark = pytest.mark.django_db
@@ -253,28 +252,3 @@ def test_what_cannot_be_used_is_named(on_disk: str, arguments: list[str], named:
     ran = run(*arguments)
     assert ran.code != 0
     assert named in ran.errors
-
-
-FILL = """
-from accounts.models import User
-from tests import api, stores
-alice = User.objects.create_user("alice")
-for number in range(60):
-    api.keep(alice, b"%d" % number, key=stores.key())
-"""
-
-
-@pytest.mark.e2e
-def test_many_workers_move_everything_once(tmp_path: Path) -> None:
-    more = {"STORAGES": "there", "THERE_STORAGE": "local"}
-    environ = server.environment(tmp_path, 8000, more)
-    for arguments in (["migrate", "--verbosity", "0"], ["shell", "--verbosity", "0", "--command", FILL]):
-        made = server.manage(*arguments, environ=environ)
-        assert made.returncode == 0, made.stderr
-    moved = server.manage("migrate_storage", "--to", "there", "--delete-source", environ=environ)
-    assert moved.returncode == 0, moved.stderr
-    assert "Moved 60 files, 110 bytes; 0 could not be moved." in moved.stderr
-    here, there = ([*(tmp_path / name).rglob("*.bin")] for name in ("files", "files-there"))
-    assert (len(here), len(there)) == (0, 60)
-    assert server.manage("verify", environ=environ).returncode == 0
-    assert server.manage("reconcile", "--grace", "0s", environ=environ).returncode == 0

@@ -1,20 +1,16 @@
 """`manage.py reconcile`: what crashes leave is found and mended, and nothing else is touched."""
 
-import gc
 import io
 import json
 import os
-import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.files.storage import InMemoryStorage, storages
+from django.core.files.storage import storages
 from django.core.management import call_command
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from moto.server import ThreadedMotoServer
 
@@ -25,9 +21,8 @@ from files.listing import StoredObject
 from files.lookups import BytesOrder
 from files.management import options
 from files.models import File, Rendition
-from files.reconcile import Scan
 from tests import api, stores
-from tests.stores import LONG_AGO, Ran, id_at, key, names, put
+from tests.stores import LONG_AGO, Ran, key, names, put
 
 pytestmark = pytest.mark.django_db
 
@@ -426,63 +421,6 @@ def test_only_the_days_that_are_asked_for_are_listed(alice: User, monkeypatch) -
     assert listed == [f"default/{datetime.now(UTC) - timedelta(days=1):%Y/%m/%d}/"]
     assert len(run().names) == 8
     assert len(listed) == 5
-
-
-class Many(InMemoryStorage):
-    """As many objects as are asked for, made up while they are listed."""
-
-    count = 0
-    moment = datetime(2026, 1, 31, 12, tzinfo=UTC)
-
-    @classmethod
-    def key(cls, number: int) -> str:
-        return f"default/2026/01/31/019c13f0-0000-7000-8000-{number:012x}.bin"
-
-    def children(self, prefix: str) -> Iterator[str]:
-        parts = ["default/", "2026/", "01/", "31/"]
-        yield parts[prefix.count("/")]
-
-    def objects(self, prefix: str) -> Iterator[StoredObject]:
-        for number in range(self.count):
-            yield StoredObject(self.key(number), 1, self.moment)
-
-
-def peak_of_a_scan(count: int, monkeypatch) -> tuple[int, int, int]:
-    """Memory in bytes, queries, and findings, over so many objects of which each tenth has no row."""
-    monkeypatch.setattr(Many, "count", count)
-    File.objects.bulk_create(
-        File(
-            id=id_at(Many.moment),
-            name="x",
-            profile="default",
-            size=1,
-            storage="default",
-            key=Many.key(number),
-            created_at=Many.moment,
-        )
-        for number in range(count)
-        if number % 10
-    )
-    scan = Scan(aliases=["default"], before=datetime.now(UTC))
-    with CaptureQueriesContext(connection) as queries:
-        gc.collect()
-        tracemalloc.start()
-        found = sum(1 for _ in scan.findings())
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-    File.objects.all().delete()
-    assert (scan.objects, scan.rows) == (count, count - count // 10)
-    return peak, len(queries), found
-
-
-def test_memory_and_queries_do_not_grow_with_the_objects(settings, monkeypatch) -> None:
-    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "tests.test_reconcile.Many"}}
-    peak_of_a_scan(2_000, monkeypatch)
-    small, *_ = peak_of_a_scan(2_000, monkeypatch)
-    large, queries, found = peak_of_a_scan(10_000, monkeypatch)
-    assert found == 1_000
-    assert large - small < 1_000_000  # of 8000 more objects and rows, which would take three times that
-    assert queries <= 20  # ten pages of rows, and a few questions for days and renditions
 
 
 # --- being careful ---------------------------------------------------------------------------------
