@@ -27,8 +27,11 @@ _MIB = 1024 * 1024
 _CLIENT: dict[str, Any] = {
     "connection_timeout": buckets.CONNECT_TIMEOUT,
     "read_timeout": buckets.READ_TIMEOUT,
-    "retry_total": 2,
+    # Once more, after 1 to 3 seconds.
+    "retry_total": 1,
     "initial_backoff": 1,
+    "increment_base": 1,
+    "random_jitter_range": 1,
     # What is held of an object that is read; by default 32 MiB.
     "max_single_get_size": _MIB,
     "max_chunk_get_size": _MIB,

@@ -17,8 +17,17 @@ CACHE_CONTROL = "max-age=86400"
 # The longest that SigV4 signs for; the other stores are held to the same, so that all agree. In seconds.
 MAX_LIFETIME = 7 * 24 * 3600
 
+# Whoever waits for an upload is answered within 15 s after its last byte, also where a store has fallen
+# silent. A call is attempted three times while CALL_TIMEOUT lasts, which are two attempts in full silence.
+# Then CLEANING_TIMEOUT is for all calls that find out what became of an object and remove it; what they do
+# not come to is left to `reconcile`.
 CONNECT_TIMEOUT = 3  # seconds
-READ_TIMEOUT = 10  # seconds without a byte
+READ_TIMEOUT = 4  # seconds without a byte; a store that has a part of 8 MiB answers far sooner
+CALL_TIMEOUT = 2 * READ_TIMEOUT  # seconds, after which no attempt begins
+CLEANING_TIMEOUT = 3  # seconds
+# Seconds without a byte while a store puts parts together, or lists or deletes many objects. Amazon, which
+# may take minutes to put them together, sends blanks meanwhile; others are asked whether the object is there.
+SLOW_READ_TIMEOUT = 10
 
 _CHUNK_SIZE = 256 * 1024
 _ATTACHMENT = "attachment"

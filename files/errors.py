@@ -107,9 +107,13 @@ class FileNotFound(FileError):
 class StorageUnavailable(FileError):
     """Bytes or rows cannot be written or read now; nothing was changed. `retry_after` is in seconds."""
 
-    message = "The file could not be stored or read just now; nothing was changed. Try again later."
+    message = "The file could not be stored or read just now; nothing was changed. {advice}"
     retryable: bool = True
     retry_after: int = RETRY_AFTER
+
+    def __str__(self) -> str:
+        advice = "Try again later." if self.retryable else "Trying again does not help; tell the operator."
+        return self.message.format(advice=advice)
 
 
 LEAVES: tuple[type[FileError], ...] = (

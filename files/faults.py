@@ -20,6 +20,11 @@ class Fault(enum.Enum):
     FULL = "there is no room left"
     MISSING = "what was written is not there"
 
+    @property
+    def passes(self) -> bool:
+        """Whether it may be over when the same is tried again, with nobody having done anything."""
+        return self in {Fault.UNREACHABLE, Fault.FULL, Fault.MISSING}
+
 
 _DISK = {
     errno.EACCES: Fault.NOT_WRITABLE,

@@ -3,6 +3,7 @@ here where there is a key to sign with."""
 
 import posixpath
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -22,7 +23,7 @@ from files.faults import Fault
 from files.listing import StoredObject
 
 _TIMEOUT = (buckets.CONNECT_TIMEOUT, buckets.READ_TIMEOUT)
-_RETRY = DEFAULT_RETRY.with_timeout(buckets.READ_TIMEOUT)
+_RETRY = DEFAULT_RETRY.with_timeout(buckets.CALL_TIMEOUT)
 _CHUNK_SIZE = 1024 * 1024  # bytes of an object that is read; a multiple of 256 KiB, as Google has it
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
@@ -85,6 +86,23 @@ class GoogleCloudStorage(buckets.WriteOnceMixin, storages.backends.gcloud.Google
     def fault(self, error: Exception) -> Fault | None:
         """What the store, or Google's library before it is asked, means."""
         return next((fault for kind, fault in _FAULTS.items() if isinstance(error, kind)), None)
+
+    def delete(self, name: str) -> None:
+        with suppress(NotFound):
+            self.bucket.delete_blob(self._normalize_name(clean_name(name)), timeout=_TIMEOUT, retry=_RETRY)
+
+    def exists(self, name: str) -> bool:
+        with suppress(NotFound):
+            self._get_blob(self._normalize_name(clean_name(name)))
+            return True
+        return False
+
+    def _get_blob(self, name: str) -> Any:
+        """What size and times are read from; raises Google's NotFound."""
+        blob = self.bucket.get_blob(name, timeout=_TIMEOUT, retry=_RETRY)
+        if blob is None:
+            raise NotFound(f"There is no object {name}.")  # type: ignore[no-untyped-call]
+        return blob
 
     def children(self, prefix: str) -> Iterator[str]:
         """The names one level below the prefix, folders with a slash at their end."""

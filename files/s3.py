@@ -27,13 +27,13 @@ from django.core.files.base import File
 from django.utils.deconstruct import deconstructible
 from storages.utils import clean_name
 
-from files import buckets
+from files import buckets, s3_calls
 from files.faults import Fault
 from files.hashing import Hashes
 from files.listing import StoredObject, Unfinished
 from files.s3_drafts import S3Draft
 
-# Keys of one DeleteObjects. It may have 1000, but a slow store has to be done within READ_TIMEOUT.
+# Keys of one DeleteObjects. It may have 1000, but a slow store has to be done within SLOW_READ_TIMEOUT.
 _BATCH = 200
 # Stores that do not know DeleteObjects, or not with the checksum that boto3 sends.
 _NO_BATCHES = {HTTPStatus.BAD_REQUEST, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
@@ -76,7 +76,8 @@ class S3Storage(buckets.WriteOnceMixin, storages.backends.s3.S3Storage):  # type
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        if "client_config" not in options:
+        self._has_own_times = "client_config" in options
+        if not self._has_own_times:
             self.client_config = _client_config(self.endpoint_url, self.addressing_style)
         self.takes_tags = True  # until the store says that it does not
 
@@ -93,6 +94,8 @@ class S3Storage(buckets.WriteOnceMixin, storages.backends.s3.S3Storage):  # type
     def connection(self) -> Any:
         is_new = getattr(self._connections, "connection", None) is None
         connection = super().connection
+        if is_new and not self._has_own_times:
+            s3_calls.bound(connection.meta.client)
         if is_new and not self.file_overwrite:
             events = connection.meta.client.meta.events
             for operation in ("PutObject", "CompleteMultipartUpload"):

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
 
+from files import buckets, s3_calls
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
@@ -62,6 +64,7 @@ class S3Draft:
         self._sender: ThreadPoolExecutor | None = None
         self._under_way: deque[Future[_Part]] = deque()
         self._may_be_there = False
+        self._cleaning = s3_calls.Budget(buckets.CLEANING_TIMEOUT)
 
     def write(self, chunk: bytes) -> None:
         """Take the next bytes; waits while two parts are under way and the next one is full."""
@@ -87,14 +90,15 @@ class S3Draft:
     def abort(self) -> None:
         self._end_sender()
         self._buffer = bytearray()
-        if self._upload_id:
-            try:
-                self._client.abort_multipart_upload(**self._target, UploadId=self._upload_id)
-            except ClientError as error:
-                if _code(error) != "NoSuchUpload":
-                    raise
-        if self._may_be_there:
-            self._client.delete_object(**self._target)
+        with self._cleaning.spend():
+            if self._upload_id:
+                try:
+                    self._client.abort_multipart_upload(**self._target, UploadId=self._upload_id)
+                except ClientError as error:
+                    if _code(error) != "NoSuchUpload":
+                        raise
+            if self._may_be_there:
+                self._client.delete_object(**self._target)
 
     # --- at once
 
@@ -165,7 +169,8 @@ class S3Draft:
             return
         tags = {"TagSet": [{"Key": "sha256", "Value": sha256}]}
         try:
-            self._client.put_object_tagging(**self._target, Tagging=tags)  # type: ignore[arg-type]
+            with self._cleaning.spend():
+                self._client.put_object_tagging(**self._target, Tagging=tags)  # type: ignore[arg-type]
         except (BotoCoreError, ClientError) as error:
             logger.warning("The object %s could not be tagged: %s", self._target["Key"], error)
             self._storage.takes_tags = not _is_refusal(error)
@@ -186,7 +191,8 @@ class S3Draft:
         if _code(error) == _TAKEN:
             reason = FileExistsError(f"There is another object under {self._target['Key']}.")
         try:
-            found = self._client.head_object(**self._target)
+            with self._cleaning.spend():
+                found = self._client.head_object(**self._target)
             _check(found, etag=etag)
         except (BotoCoreError, ClientError, DamagedObject):
             raise reason from None

@@ -16,7 +16,7 @@ from uuid import UUID
 from django.conf import STATICFILES_STORAGE_ALIAS, settings
 from django.core.files import File
 from django.core.files.base import ContentFile
-from django.core.files.storage import Storage, storages
+from django.core.files.storage import InvalidStorageError, Storage, storages
 from django.utils import timezone
 
 from files import listing
@@ -94,14 +94,14 @@ class Draft:
 
     def write(self, chunk: bytes) -> None:
         """Take the next bytes. Raises StorageUnavailable."""
-        with _typed(f"write {self.key}", may_be_missing=False):
+        with _typed(f"write {self.key}", self.alias, may_be_missing=False):
             self._draft.write(chunk)
 
     def commit(self, *, sha256: str, md5: str) -> None:
         """Make the object of all bytes written. Raises StorageUnavailable; then it is to be aborted."""
         if self._ended:
             raise RuntimeError(f"The draft of {self.key} has ended already.")
-        with _typed(f"commit {self.key}", may_be_missing=False):
+        with _typed(f"commit {self.key}", self.alias, may_be_missing=False):
             self._draft.commit(sha256=sha256, md5=md5)
         self._ended = True
 
@@ -110,13 +110,13 @@ class Draft:
         if self._ended:
             return
         self._ended = True
-        with suppress(StorageUnavailable), _typed(f"abort {self.key}", may_be_missing=False):
+        with suppress(StorageUnavailable), _typed(f"abort {self.key}", self.alias, may_be_missing=False):
             self._draft.abort()
 
 
 def begin(*, key: str, alias: str = ALIAS, content_type: str) -> Draft:
     """Begin an object whose bytes are still to come. Raises StorageUnavailable."""
-    with _typed(f"begin {key}", may_be_missing=False):
+    with _typed(f"begin {key}", alias, may_be_missing=False):
         own = getattr(storages[alias], "begin", None)
         if own is not None:
             draft: ObjectDraft = own(key, content_type=content_type)
@@ -127,13 +127,13 @@ def begin(*, key: str, alias: str = ALIAS, content_type: str) -> Draft:
 
 def save(*, key: str, content: File[bytes], alias: str = ALIAS) -> None:
     """Store the object under exactly this key. Raises StorageUnavailable, and then nothing is stored."""
-    with _typed(f"save {key}", may_be_missing=False):
+    with _typed(f"save {key}", alias, may_be_missing=False):
         _save(key, content, alias)
 
 
 def delete(*, key: str, alias: str) -> None:
     """Remove the object; one that is not there is removed already. Raises StorageUnavailable."""
-    with _typed(f"delete {key}"), suppress(FileNotFoundError):
+    with _typed(f"delete {key}", alias), suppress(FileNotFoundError):
         storages[alias].delete(key)
 
 
@@ -144,13 +144,13 @@ def open_object(row: FileRow | Rendition) -> File[bytes]:
 
 def open_key(*, key: str, alias: str) -> File[bytes]:
     """The same, of an object that the row does not name."""
-    with _typed(f"open {key}"):
+    with _typed(f"open {key}", alias):
         return storages[alias].open(key, "rb")
 
 
 def exists(*, key: str, alias: str) -> bool:
     """There is an object of this key. Raises StorageUnavailable."""
-    with _typed(f"look for {key}", may_be_missing=False):
+    with _typed(f"look for {key}", alias, may_be_missing=False):
         return storages[alias].exists(key)
 
 
@@ -159,7 +159,7 @@ def url(row: FileRow | Rendition, *, lifetime: int, shown: Presentation) -> str 
 
     None where the store has none, or none that would present the bytes so: then our own view serves them.
     """
-    with _typed(f"sign for {row.key}"):
+    with _typed(f"sign for {row.key}", row.storage):
         storage = storages[row.storage]
         if not isinstance(storage, Signing):
             return None
@@ -190,7 +190,7 @@ def internal_path(row: FileRow | Rendition) -> str | None:
     FileNotFoundError and StorageUnavailable."""
     if settings.SENDFILE is None:
         return None
-    with _typed(f"find {row.key}"):
+    with _typed(f"find {row.key}", row.storage):
         storage = storages[row.storage]
         if not isinstance(storage, DiskStorage):
             return None
@@ -199,7 +199,7 @@ def internal_path(row: FileRow | Rendition) -> str | None:
 
 def read(row: FileRow | Rendition) -> Iterator[bytes]:
     """The object's bytes in pieces of 1 MiB. Raises FileNotFoundError and StorageUnavailable, also later."""
-    with _typed(f"read {row.key}"), storages[row.storage].open(row.key, "rb") as file:
+    with _typed(f"read {row.key}", row.storage), storages[row.storage].open(row.key, "rb") as file:
         while chunk := file.read(_CHUNK_SIZE):
             yield chunk
 
@@ -207,7 +207,7 @@ def read(row: FileRow | Rendition) -> Iterator[bytes]:
 def size_of(*, key: str, alias: str) -> int | None:
     """The object's bytes as the storage counts them; None if there is none. Raises StorageUnavailable."""
     try:
-        with _typed(f"look at {key}"):
+        with _typed(f"look at {key}", alias):
             storage = storages[alias]
             # Some storages raise an error of their own for what is missing, but all can say whether it is.
             return storage.size(key) if storage.exists(key) else None
@@ -243,7 +243,7 @@ def aliases() -> list[str]:
 
 def children(*, alias: str, prefix: str) -> Iterator[str]:
     """The names one level below the prefix, folders with a slash at their end. Raises StorageUnavailable."""
-    with _typed(f"list {prefix or 'its root'}", may_be_missing=False):
+    with _typed(f"list {prefix or 'its root'}", alias, may_be_missing=False):
         yield from listing.children(storages[alias], prefix)
 
 
@@ -252,7 +252,7 @@ def objects(*, alias: str, prefix: str) -> Iterator[StoredObject]:
 
     Raises StorageUnavailable.
     """
-    with _typed(f"list {prefix}", may_be_missing=False):
+    with _typed(f"list {prefix}", alias, may_be_missing=False):
         yield from listing.objects(storages[alias], prefix)
 
 
@@ -261,7 +261,7 @@ def unfinished(*, alias: str, prefix: str = "") -> Iterator[Unfinished]:
 
     Raises StorageUnavailable.
     """
-    with _typed("list what is unfinished", may_be_missing=False):
+    with _typed("list what is unfinished", alias, may_be_missing=False):
         storage = storages[alias]
         if isinstance(storage, Unfinishes):
             yield from storage.unfinished(prefix)
@@ -269,7 +269,7 @@ def unfinished(*, alias: str, prefix: str = "") -> Iterator[Unfinished]:
 
 def abort_unfinished(unfinished: Unfinished, *, alias: str) -> None:
     """Remove what is there of it; nothing if it is gone. Raises StorageUnavailable."""
-    with _typed(f"abort {unfinished.key}", may_be_missing=False):
+    with _typed(f"abort {unfinished.key}", alias, may_be_missing=False):
         storage = storages[alias]
         if isinstance(storage, Unfinishes):
             storage.abort(unfinished)
@@ -278,7 +278,7 @@ def abort_unfinished(unfinished: Unfinished, *, alias: str) -> None:
 def delete_many(keys: Iterable[str], *, alias: str) -> None:
     """Remove the objects, by the storage's batches if it has any. Raises StorageUnavailable; then some may
     be left."""
-    with _typed("delete many objects", may_be_missing=False):
+    with _typed("delete many objects", alias, may_be_missing=False):
         listing.delete_many(storages[alias], keys)
 
 
@@ -306,7 +306,7 @@ def _bucket(storage: Storage) -> str | None:
 
 
 @contextmanager
-def _typed(what: str, *, may_be_missing: bool = True) -> Iterator[None]:
+def _typed(what: str, alias: str, *, may_be_missing: bool = True) -> Iterator[None]:
     """Every backend has errors of its own, and one of the user's own class may raise anything.
 
     FileNotFoundError passes where the object may be missing; elsewhere it says that the storage is.
@@ -317,4 +317,13 @@ def _typed(what: str, *, may_be_missing: bool = True) -> Iterator[None]:
         if may_be_missing and isinstance(error, FileNotFoundError):
             raise
         logger.exception("The storage failed to %s.", what)
-        raise StorageUnavailable from error
+        raise StorageUnavailable(retryable=_passes(error, alias)) from error
+
+
+def _passes(error: Exception, alias: str) -> bool:
+    """Whether trying again may help. What nobody can explain may pass."""
+    with suppress(InvalidStorageError):
+        storage = storages[alias]
+        fault = storage.fault(error) if isinstance(storage, Explaining) else None
+        return fault is None or fault.passes
+    return True
