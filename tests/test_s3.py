@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import random
+import socket
 import threading
 import tracemalloc
 import uuid
@@ -18,7 +19,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from moto.server import ThreadedMotoServer
 
-from files import profiles
+from files import buckets, profiles
 from files.models import File
 from files.s3 import S3Storage
 from files.s3_drafts import DamagedObject, S3Draft
@@ -627,3 +628,54 @@ def test_a_store_that_fails_spoils_one_file_and_not_its_neighbour(
     results = uploading.upload_many([("bad.bin", PLENTY, ""), ("good.bin", PLENTY, "")])
     assert [each["__typename"] for each in results] == ["StorageUnavailable", "File"]
     assert all_there(storage) == [File.objects.get().key]
+
+
+# --- how long it may take --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a store that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def attempts(monkeypatch) -> list[float]:
+    """A tenth of each time that is allowed; the seconds of silence that each attempt is granted."""
+    for name in ("READ_TIMEOUT", "CALL_TIMEOUT", "SLOW_READ_TIMEOUT", "CLEANING_TIMEOUT"):
+        monkeypatch.setattr(buckets, name, getattr(buckets, name) / 10)
+    return []
+
+
+def grants(client: Any, attempts: list[float]) -> None:
+    def note(request: Any, **_: Any) -> None:
+        attempts.append(request.context["read_timeout"])
+
+    client.meta.events.register("before-send.s3", note)
+
+
+def test_all_attempts_of_a_call_end_in_time(silent: str, attempts: list[float]) -> None:
+    storage = S3Storage(access_key="k", secret_key="k", bucket_name="b", endpoint_url=silent)
+    grants(storage.bucket.meta.client, attempts)
+    with pytest.raises(ReadTimeoutError):
+        storage.exists(KEY)
+    assert len(attempts) in {2, 3}
+    assert attempts[0] == buckets.READ_TIMEOUT
+    assert sum(attempts) <= buckets.CALL_TIMEOUT
+    storage.bucket.meta.client.close()
+
+
+def test_what_is_left_of_an_object_is_looked_for_no_longer_than_planned(
+    silent: str, attempts: list[float]
+) -> None:
+    storage = S3Storage(access_key="k", secret_key="k", bucket_name="b", endpoint_url=silent)
+    grants(storage.bucket.meta.client, attempts)
+    draft = begin(storage)
+    draft.write(b"bytes")
+    with pytest.raises(ReadTimeoutError):
+        commit(draft, b"bytes")
+    with pytest.raises(ReadTimeoutError):
+        draft.abort()
+    assert sum(attempts) <= buckets.CALL_TIMEOUT + buckets.CLEANING_TIMEOUT
+    storage.bucket.meta.client.close()

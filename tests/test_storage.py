@@ -14,6 +14,7 @@ from django.core.files.storage import InMemoryStorage, Storage, storages
 from files import storage
 from files.disk import DiskDraft, DiskStorage
 from files.errors import StorageUnavailable
+from files.faults import Fault
 from files.models import File as FileRow
 from files.receive import Received
 from files.storage import UnexpectedKey
@@ -331,3 +332,24 @@ def test_the_id_of_a_file_is_found_in_its_key() -> None:
     for extension in (".png", ".tar.gz", ""):
         key = storage.key_of(file_id=file_id, profile="a", extension=extension, now=now)
         assert storage.id_of(key) == file_id
+
+
+@pytest.mark.parametrize(
+    "fault, passes",
+    [
+        (Fault.UNREACHABLE, True),
+        (Fault.FULL, True),
+        (None, True),
+        (Fault.DENIED, False),
+        (Fault.CLOCK, False),
+    ],
+)
+def test_what_only_the_operator_can_mend_is_not_to_be_tried_again(
+    settings, monkeypatch, fault: Fault | None, passes: bool
+) -> None:
+    use(settings, "tests.test_storage.Failing", error=OSError("no"))
+    monkeypatch.setattr(Failing, "fault", lambda self, error: fault, raising=False)
+    with pytest.raises(StorageUnavailable) as raised:
+        attempt("save")
+    assert raised.value.retryable is passes
+    assert ("Try again later" in str(raised.value)) is passes

@@ -38,6 +38,7 @@ class FaultProxy:
         self._upstream = upstream
         self._fault = Fault()
         self._left: int | None = None
+        self._since: re.Pattern[bytes] | None = None
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = asyncio.Event()
@@ -57,8 +58,10 @@ class FaultProxy:
         self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join()
 
-    def inflict(self, fault: Fault, *, times: int | None = None) -> None:
-        """The fault for the next `times` connections, or for all until another call."""
+    def inflict(self, fault: Fault, *, times: int | None = None, since: str = "") -> None:
+        """The fault for the next `times` connections, or for all until another call; none before a request
+        whose first line has what `since` describes."""
+        self._since = re.compile(since.encode()) if since else None
         self._fault, self._left, self.faulted = fault, times, 0
 
     def heal(self) -> None:
@@ -87,15 +90,18 @@ class FaultProxy:
         task.add_done_callback(self._tasks.discard)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        fault = self._take()
         try:
-            await self._answer(fault, reader, writer)
+            head = await reader.readuntil(b"\r\n\r\n") if self._since else b""
+            await self._answer(self._take(head), head, reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             _reset(writer)
         finally:
             writer.close()
 
-    def _take(self) -> Fault:
+    def _take(self, head: bytes) -> Fault:
+        if self._since and not self._since.search(head.partition(b"\r\n")[0]):
+            return Fault()
+        self._since = None
         if self._left == 0 or self._fault == Fault():
             return Fault()
         if self._left is not None:
@@ -103,14 +109,16 @@ class FaultProxy:
         self.faulted += 1
         return self._fault
 
-    async def _answer(self, fault: Fault, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answer(
+        self, fault: Fault, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         if fault.refuses:
             raise ConnectionResetError
         if fault.is_silent:
             while await reader.read(_CHUNK):
                 pass
             return
-        head = await reader.readuntil(b"\r\n\r\n")
+        head = head or await reader.readuntil(b"\r\n\r\n")
         length = _LENGTH.search(head)
         size = int(length[1]) if length else 0
         if fault.status is not None:

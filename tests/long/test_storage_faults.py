@@ -16,7 +16,7 @@ from tests.long.fault_proxy import Fault, FaultProxy
 
 pytestmark = pytest.mark.e2e
 
-# That the answer comes within 15 seconds is seen to by the client, which waits no longer (server.ANSWERS_WITHIN).
+# That answers come within 15 seconds is seen to by the client, which waits no longer: server.ANSWERS_WITHIN.
 SMALL = 100_000  # bytes; one PUT
 LARGE = 20 * 1024 * 1024  # bytes; three parts
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["at once", "in parts"])
@@ -93,6 +93,22 @@ def test_a_fault_that_passes_within_the_attempts_is_not_noticed(
         assert service.upload(b"x" * size)["__typename"] == "File"
         assert proxy.faulted == 1
         assert service.rows() == len(store.stored_keys()) == 2
+
+
+@pytest.mark.parametrize("step", ["partNumber=", "POST .*uploadId=", "PUT"])
+@pytest.mark.parametrize("name", ["silent", "answer lost"])
+def test_a_fault_in_the_middle_is_told_in_time_too(
+    start: Start, store: Store, proxy: FaultProxy, name: str, step: str
+) -> None:
+    """From the step on nothing is answered any more, nor is what would clean up."""
+    with served(start, store, proxy) as service:
+        service.upload(b"Kept before.")
+        proxy.inflict(PASSING[name], since=step)
+        result = service.upload(b"x" * LARGE)
+        assert (result["__typename"], result["retryable"]) == ("StorageUnavailable", True)
+        proxy.heal()
+        assert service.upload(b"y" * LARGE)["__typename"] == "File"
+        assert_nothing_is_left(service, store)
 
 
 @SIZES
