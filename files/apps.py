@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.core.signals import request_started
 
 
 class FilesConfig(AppConfig):
@@ -6,3 +7,6 @@ class FilesConfig(AppConfig):
 
     def ready(self) -> None:
         from files import checks as checks  # noqa: PLC0414  registers them
+        from files import storage
+
+        request_started.connect(storage.begin_request)

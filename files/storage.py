@@ -5,8 +5,10 @@ is FileNotFoundError everywhere.
 """
 
 import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, Protocol, runtime_checkable
@@ -33,6 +35,11 @@ from files.profiles import UploadProfile
 logger = logging.getLogger(__name__)
 
 ALIAS = "default"
+# Seconds that one request loses to a storage before it asks it no more: with many files each would otherwise
+# wait as long as the first one did.
+_PATIENCE = 5.0
+# By alias, what was lost in the request that is being answered; None outside of requests.
+_lost: ContextVar[dict[str, float] | None] = ContextVar("lost", default=None)
 PUBLIC_ALIAS = "public"
 _CHUNK_SIZE = 1024 * 1024  # bytes
 
@@ -53,6 +60,11 @@ class Explaining(Protocol):
     """A storage that knows what its library means."""
 
     def fault(self, error: Exception) -> Fault | None: ...
+
+
+def begin_request(**_: object) -> None:
+    """Every request begins with patience; connected to Django's signal."""
+    _lost.set({})
 
 
 class UnexpectedKey(Exception):
@@ -110,7 +122,10 @@ class Draft:
         if self._ended:
             return
         self._ended = True
-        with suppress(StorageUnavailable), _typed(f"abort {self.key}", self.alias, may_be_missing=False):
+        with (
+            suppress(StorageUnavailable),
+            _typed(f"abort {self.key}", self.alias, may_be_missing=False, is_worth_a_try=True),
+        ):
             self._draft.abort()
 
 
@@ -306,16 +321,26 @@ def _bucket(storage: Storage) -> str | None:
 
 
 @contextmanager
-def _typed(what: str, alias: str, *, may_be_missing: bool = True) -> Iterator[None]:
+def _typed(
+    what: str, alias: str, *, may_be_missing: bool = True, is_worth_a_try: bool = False
+) -> Iterator[None]:
     """Every backend has errors of its own, and one of the user's own class may raise anything.
 
     FileNotFoundError passes where the object may be missing; elsewhere it says that the storage is.
+    `is_worth_a_try` also where the request has lost its patience, as what is undone is.
     """
+    lost = _lost.get()
+    if lost is not None and lost.get(alias, 0.0) > _PATIENCE and not is_worth_a_try:
+        logger.error("The storage failed this request before, and is not asked to %s.", what)
+        raise StorageUnavailable
+    begun = time.monotonic()
     try:
         yield
     except Exception as error:
         if may_be_missing and isinstance(error, FileNotFoundError):
             raise
+        if lost is not None:
+            lost[alias] = lost.get(alias, 0.0) + time.monotonic() - begun
         logger.exception("The storage failed to %s.", what)
         raise StorageUnavailable(retryable=_passes(error, alias)) from error
 

@@ -1,5 +1,6 @@
 """The one way to the storages: keys, and errors that are the same whatever lies behind."""
 
+import contextvars
 import hashlib
 import logging
 from datetime import UTC, datetime
@@ -353,3 +354,31 @@ def test_what_only_the_operator_can_mend_is_not_to_be_tried_again(
         attempt("save")
     assert raised.value.retryable is passes
     assert ("Try again later" in str(raised.value)) is passes
+
+
+def test_a_request_asks_a_storage_that_keeps_failing_no_more(monkeypatch) -> None:
+    asked = []
+
+    def fail(name: str, content: object) -> str:
+        asked.append(name)
+        raise TimeoutError
+
+    monkeypatch.setattr(storages["default"], "save", fail)
+    monkeypatch.setattr(storage, "_PATIENCE", 0.0)
+
+    def save_both() -> None:
+        for key in ("a", "b"):
+            with pytest.raises(StorageUnavailable):
+                storage.save(key=key, content=ContentFile(b"x"))
+
+    def in_a_request() -> None:
+        storage.begin_request()
+        save_both()
+
+    contextvars.Context().run(save_both)
+    assert asked == ["a", "b"]  # a command goes on
+    asked.clear()
+    contextvars.Context().run(in_a_request)
+    assert asked == ["a"]
+    contextvars.Context().run(in_a_request)
+    assert asked == ["a", "a"]  # the next request has its own

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e import server
 from tests.e2e.conftest import Start
 from tests.e2e.s3 import Store
-from tests.e2e.server import Service
+from tests.e2e.server import Service, many_files
 from tests.long.fault_proxy import Fault, FaultProxy
 
 pytestmark = pytest.mark.e2e
@@ -117,3 +117,13 @@ def test_a_slow_store_is_waited_for(start: Start, store: Store, proxy: FaultProx
         proxy.inflict(Fault(delay=0.5))
         assert service.upload(b"x" * size)["__typename"] == "File"
         assert proxy.faulted
+
+
+def test_many_files_are_told_as_soon_as_one(start: Start, store: Store, proxy: FaultProxy) -> None:
+    with served(start, store, proxy) as service:
+        proxy.inflict(PASSING["silent"])
+        sent = many_files(*[(f"{number}.bin", b"x" * 1000) for number in range(5)])
+        results = service.send(sent).json()["data"]["uploadFiles"]
+        assert [result["__typename"] for result in results] == ["StorageUnavailable"] * 5
+        proxy.heal()
+        assert service.upload(b"y")["__typename"] == "File"
