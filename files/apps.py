@@ -1,5 +1,4 @@
 from django.apps import AppConfig
-from django.core.signals import request_started
 
 
 class FilesConfig(AppConfig):
@@ -7,6 +6,3 @@ class FilesConfig(AppConfig):
 
     def ready(self) -> None:
         from files import checks as checks  # noqa: PLC0414  registers them
-        from files import storage
-
-        request_started.connect(storage.begin_request)

@@ -14,6 +14,13 @@ from django.core.files.base import File
 _MEMORY_SIZE = 512 * 1024  # bytes; smaller objects need no file to wait in
 
 
+def staging_folder() -> Path:
+    """Where bytes wait that are no object yet; made if need be."""
+    folder = Path(settings.STAGING_DIR)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    return folder
+
+
 class ObjectDraft(Protocol):
     """What `begin` of a storage class returns. Its methods raise whatever the storage raises."""
 
@@ -31,11 +38,9 @@ class SpooledDraft:
     """For storages that take an object in one piece only: the bytes wait in a temporary file."""
 
     def __init__(self, save: Callable[[File[bytes]], None], *, content_type: str) -> None:
-        folder = Path(settings.STAGING_DIR)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
         self._save = save
         self._content_type = content_type
-        self._file = tempfile.SpooledTemporaryFile(_MEMORY_SIZE, dir=str(folder))  # noqa: SIM115
+        self._file = tempfile.SpooledTemporaryFile(_MEMORY_SIZE, dir=str(staging_folder()))  # noqa: SIM115
 
     def write(self, chunk: bytes) -> None:
         self._file.write(chunk)

@@ -20,6 +20,7 @@ from django.core.files.base import File
 from django.core.files.uploadhandler import FileUploadHandler, StopUpload
 
 from files.detection import HEAD_SIZE
+from files.drafts import staging_folder
 from files.errors import FileError, FileTooLarge, QuotaExceeded, StorageUnavailable
 from files.hashing import Hashes
 from files.storage import Draft
@@ -161,9 +162,7 @@ class Received:
         if self._begin is not None:
             self.draft = self._begin(self)
         else:
-            folder = Path(settings.STAGING_DIR)
-            folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-            descriptor, path = tempfile.mkstemp(dir=folder)
+            descriptor, path = tempfile.mkstemp(dir=staging_folder())
             self._path = Path(path)
             self._file = os.fdopen(descriptor, "w+b")
         buffered.seek(0)

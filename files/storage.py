@@ -35,14 +35,13 @@ from files.profiles import UploadProfile
 logger = logging.getLogger(__name__)
 
 ALIAS = "default"
+PUBLIC_ALIAS = "public"
+_CHUNK_SIZE = 1024 * 1024  # bytes
 # Seconds that one request loses to a storage before it asks it no more: with many files each would otherwise
 # wait as long as the first one did.
 _PATIENCE = 5.0
-# By alias, what was lost in the request that is being answered; None outside of requests.
+# By alias, what was lost in the request that is being answered; None outside of `patience`.
 _lost: ContextVar[dict[str, float] | None] = ContextVar("lost", default=None)
-PUBLIC_ALIAS = "public"
-_CHUNK_SIZE = 1024 * 1024  # bytes
-
 
 # nginx has an internal location of this name; below it each storage on disk is a folder.
 SENDFILE_PREFIX = "/_coffer/"
@@ -56,19 +55,31 @@ class Signing(Protocol):
 
 
 @runtime_checkable
+class Begins(Protocol):
+    """A storage that takes an object while its bytes come in."""
+
+    def begin(self, name: str, *, content_type: str) -> ObjectDraft: ...
+
+
+@runtime_checkable
 class Explaining(Protocol):
     """A storage that knows what its library means."""
 
     def fault(self, error: Exception) -> Fault | None: ...
 
 
-def begin_request(**_: object) -> None:
-    """Every request begins with patience; connected to Django's signal."""
-    _lost.set({})
-
-
 class UnexpectedKey(Exception):
     """The storage kept the object under another name than it was told to."""
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """For the time of one request: a storage that has cost it too much is not asked again."""
+    token = _lost.set({})
+    try:
+        yield
+    finally:
+        _lost.reset(token)
 
 
 def key_of(*, file_id: UUID, profile: str, extension: str, now: datetime) -> str:
@@ -132,9 +143,10 @@ class Draft:
 def begin(*, key: str, alias: str = ALIAS, content_type: str) -> Draft:
     """Begin an object whose bytes are still to come. Raises StorageUnavailable."""
     with _typed(f"begin {key}", alias, may_be_missing=False):
-        own = getattr(storages[alias], "begin", None)
-        if own is not None:
-            draft: ObjectDraft = own(key, content_type=content_type)
+        storage = storages[alias]
+        draft: ObjectDraft
+        if isinstance(storage, Begins):
+            draft = storage.begin(key, content_type=content_type)
         else:
             draft = SpooledDraft(lambda content: _save(key, content, alias), content_type=content_type)
     return Draft(draft, key=key, alias=alias)
@@ -174,7 +186,7 @@ def url(row: FileRow | Rendition, *, lifetime: int, shown: Presentation) -> str 
 
     None where the store has none, or none that would present the bytes so: then our own view serves them.
     """
-    with _typed(f"sign for {row.key}", row.storage):
+    with _typed(f"sign for {row.key}", row.storage, is_worth_a_try=True):
         storage = storages[row.storage]
         if not isinstance(storage, Signing):
             return None
@@ -186,7 +198,7 @@ def url(row: FileRow | Rendition, *, lifetime: int, shown: Presentation) -> str 
 def origins() -> list[str]:
     """Where the addresses of `url` lead, as a Content-Security-Policy names it."""
     found = set()
-    for alias in settings.STORAGES.keys() - {"staticfiles"}:
+    for alias in aliases():
         row = FileRow(key="-", storage=alias)
         shown = Presentation(name="-", content_type="image/png", is_shown=True)
         with suppress(StorageUnavailable):
@@ -327,7 +339,7 @@ def _typed(
     """Every backend has errors of its own, and one of the user's own class may raise anything.
 
     FileNotFoundError passes where the object may be missing; elsewhere it says that the storage is.
-    `is_worth_a_try` also where the request has lost its patience, as what is undone is.
+    `is_worth_a_try` also where the request has lost its patience: what is undone, and what asks nobody.
     """
     lost = _lost.get()
     if lost is not None and lost.get(alias, 0.0) > _PATIENCE and not is_worth_a_try:

@@ -64,7 +64,8 @@ class CofferGraphQLView(GraphQLView[Context, None]):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         self._uploads = ReceivingHandler()
         try:
-            response = self._answer(request)
+            with storage.patience():
+                response = self._answer(request)
         except Refused as refused:
             response = problems.answer(refused)
         except HTTPException as error:

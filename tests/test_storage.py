@@ -372,8 +372,8 @@ def test_a_request_asks_a_storage_that_keeps_failing_no_more(monkeypatch) -> Non
                 storage.save(key=key, content=ContentFile(b"x"))
 
     def in_a_request() -> None:
-        storage.begin_request()
-        save_both()
+        with storage.patience():
+            save_both()
 
     contextvars.Context().run(save_both)
     assert asked == ["a", "b"]  # a command goes on

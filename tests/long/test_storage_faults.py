@@ -45,8 +45,10 @@ def proxy(store: Store) -> Iterator[FaultProxy]:
 
 
 @contextmanager
-def served(start: Start, store: Store, proxy: FaultProxy) -> Iterator[Service]:
-    with start("faults", settings={**store.settings(), "AWS_S3_ENDPOINT_URL": proxy.url}) as service:
+def served(start: Start, store: Store, proxy: FaultProxy, *, asgi: bool = False) -> Iterator[Service]:
+    with start(
+        "faults", asgi=asgi, settings={**store.settings(), "AWS_S3_ENDPOINT_URL": proxy.url}
+    ) as service:
         yield service
 
 
@@ -119,8 +121,11 @@ def test_a_slow_store_is_waited_for(start: Start, store: Store, proxy: FaultProx
         assert proxy.faulted
 
 
-def test_many_files_are_told_as_soon_as_one(start: Start, store: Store, proxy: FaultProxy) -> None:
-    with served(start, store, proxy) as service:
+@pytest.mark.parametrize("asgi", [False, True], ids=["wsgi", "asgi"])
+def test_many_files_are_told_as_soon_as_one(
+    start: Start, store: Store, proxy: FaultProxy, asgi: bool
+) -> None:
+    with served(start, store, proxy, asgi=asgi) as service:
         proxy.inflict(PASSING["silent"])
         sent = many_files(*[(f"{number}.bin", b"x" * 1000) for number in range(5)])
         results = service.send(sent).json()["data"]["uploadFiles"]
