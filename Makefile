@@ -195,6 +195,8 @@ lock: $(DEV_STAMP) ## pin the packages that pyproject.toml asks for
 	@$(LOCK) --constraint requirements-dev.txt --extra bench -o requirements-bench.txt
 	@$(LOCK) --constraint requirements-dev.txt --extra gcs -o requirements-gcs.txt
 	@$(LOCK) --constraint requirements-dev.txt --extra azure -o requirements-azure.txt
+	@$(LOCK) --constraint requirements-dev.txt --extra redis -o requirements-redis.txt
+	@$(LOCK) --constraint requirements-dev.txt --extra otel -o requirements-otel.txt
 	@$(PINS) tests/storage/servers.in -o tests/storage/servers.txt
 
 $(VENV)/.bench: requirements-bench.txt $(DEV_STAMP)
