@@ -17,6 +17,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Sum
 from django.utils import timezone
 
+from accounts import prepared
 from accounts.models import User
 from files import (
     content_types,
@@ -245,7 +246,7 @@ def _keep(
     try:
         with _database_errors(), transaction.atomic():
             _check_quota(owner, received.size, lock=True)
-            file = File.objects.create(
+            file = File(
                 id=file_id,
                 owner=owner,
                 profile=profile.name,
@@ -261,6 +262,7 @@ def _keep(
                 **_image_columns(facts),
                 **fields,
             )
+            prepared.insert(file)
             inserted = True
             failpoints.reach("upload.inserted")
             if file.is_image and profile.presets:

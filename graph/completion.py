@@ -10,7 +10,7 @@ leaves to graphql-core, which then says what is wrong.
 import base64
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any, override
 
@@ -44,6 +44,8 @@ class _Plain:
     as_is: type | None
     complete: _Complete
 
+
+_KNOWN = 1024  # fields and leaf types of which it is kept how they are read: more than the schema has
 
 # The field's name in the answer, the field as graphql-core takes it, and its plan if it has one.
 type _Planned = tuple[str, FieldDetailsList, _Plain | None]
@@ -106,14 +108,16 @@ class PlanningExecutor(StrawberryGraphQLCoreExecutionContext):
         name = details[0].node.name.value
         if name == "__typename":
             return _Plain(alias, lambda _: parent_type.name, str, lambda value: value)
+        if self.middleware_manager and self.middleware_manager.middlewares:
+            return None
         field = parent_type.fields.get(name)
-        if field is None or field.args or (self.middleware_manager and self.middleware_manager.middlewares):
+        if field is None or field.args:
             return None
-        read = _reader(parent_type, field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF))
-        complete = self._value(field.type, details) if read is not None else None
-        if read is None or complete is None:
+        read = _reader(parent_type, name)
+        if read is None:
             return None
-        return _Plain(alias, read, _AS_IS.get(str(field.type).rstrip("!")), complete)
+        complete = self._value(field.type, details)
+        return _Plain(alias, read, _AS_IS.get(str(field.type).rstrip("!")), complete) if complete else None
 
     def _value(self, type_: GraphQLOutputType, details: FieldDetailsList) -> _Complete | None:
         if isinstance(type_, GraphQLNonNull):
@@ -150,8 +154,10 @@ class PlanningExecutor(StrawberryGraphQLCoreExecutionContext):
         return complete_object
 
 
-def _reader(parent_type: GraphQLObjectType, field: object) -> _Read | None:
+@lru_cache(_KNOWN)
+def _reader(parent_type: GraphQLObjectType, name: str) -> _Read | None:
     """What the field's resolver does with the object, if that is no more than reading an attribute."""
+    field = parent_type.fields[name].extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
     if not isinstance(field, StrawberryField) or field.permission_classes:
         return None
     if field.base_resolver is not None:
@@ -172,6 +178,7 @@ def _global_id(type_name: str) -> _Read:
     return read
 
 
+@lru_cache(_KNOWN)
 def _leaf(type_: GraphQLLeafType) -> _Complete:
     coerce = type_.coerce_output_value
     if isinstance(type_, GraphQLEnumType):

@@ -17,18 +17,18 @@ from graph.filters import FileFilter, FileOrder
 from graph.ids import file_id, user_id
 from graph.paging import FileConnection
 from graph.scalars import BigInt
-from graph.selection import selects
+from graph.selection import selected
 from graph.types import File, KindUsage, StorageUsage, UploadProfile, User
 
 
-def _visible_files(info: Info) -> FileQuerySet:
+def _visible_files(info: Info, names: frozenset[str]) -> FileQuerySet:
     files = models.File.objects.visible_to(reader(info))
     # The owner by a join, so that a page is one query; without it where nobody asks, it is half the work.
-    return files.select_related("owner") if selects(info, "owner") else files
+    return files.select_related("owner") if "owner" in names else files
 
 
 def _find_file(info: Info, id: UUID | None) -> models.File | None:
-    return _visible_files(info).filter(pk=id).first() if id is not None else None
+    return _visible_files(info, selected(info)).filter(pk=id).first() if id is not None else None
 
 
 def _given[T](argument: T) -> T | None:
@@ -64,11 +64,17 @@ class Query:
         last: int | None = UNSET,
         before: str | None = UNSET,
     ) -> FileConnection:
-        files = _visible_files(info)
-        if filters:
-            files = file_filters.apply(filters, files, viewer=reader(info))
+        names = selected(info)
+        viewer = reader(info)
+
+        def files() -> FileQuerySet:
+            visible = _visible_files(info, names)
+            return file_filters.apply(filters, visible, viewer=viewer) if filters else visible
+
         return paging.paginate(
             files,
+            names=names,
+            visible_to=None if filters else info.context.viewer,
             order=order or None,
             first=_given(first),
             after=_given(after),

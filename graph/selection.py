@@ -7,30 +7,31 @@ from graphql import FieldNode, FragmentDefinitionNode, FragmentSpreadNode, Selec
 from graph.context import Info
 
 
-def selects(info: Info, name: str) -> bool:
-    """Whether a field of that name stands anywhere below the one that is being resolved; @skip and @include
-    are not looked at."""
+def selected(info: Info) -> frozenset[str]:
+    """The names of all fields that stand anywhere below the one that is being resolved, by the schema and not
+    by alias; @skip and @include are not looked at."""
     raw = info._raw_info
-    seen: set[str] = set()
-    return any(_below(node.selection_set, name, raw.fragments, seen) for node in raw.field_nodes)
+    names: set[str] = set()
+    spread: set[str] = set()
+    for node in raw.field_nodes:
+        _collect(node.selection_set, raw.fragments, names, spread)
+    return frozenset(names)
 
 
-def _below(
+def _collect(
     selection_set: SelectionSetNode | None,
-    name: str,
     fragments: Mapping[str, FragmentDefinitionNode],
-    seen: set[str],
-) -> bool:
+    names: set[str],
+    spread: set[str],
+) -> None:
     for node in selection_set.selections if selection_set else ():
-        if isinstance(node, FieldNode) and node.name.value == name:
-            return True
         if isinstance(node, FragmentSpreadNode):
-            if node.name.value in seen:
+            if node.name.value in spread:
                 continue
-            seen.add(node.name.value)
+            spread.add(node.name.value)
             below = fragments[node.name.value].selection_set
         else:
+            if isinstance(node, FieldNode):
+                names.add(node.name.value)
             below = node.selection_set  # type: ignore[attr-defined]
-        if _below(below, name, fragments, seen):
-            return True
-    return False
+        _collect(below, fragments, names, spread)

@@ -361,6 +361,6 @@ def test_a_deep_page_is_sought_in_the_index(staff_api, shelf, field, direction, 
     front_steps = plan(staff_api, order=order, **{number: 2})
     deep_steps = plan(staff_api, order=order, **{number: 2}, **deep)
 
-    assert front_steps[0] == f"SCAN files_file USING INDEX {index}"
-    assert deep_steps[0] == f"SEARCH files_file USING INDEX {index} (({column},id){comparison}(?,?))"
+    assert front_steps[0] == f"SCAN files_file USING COVERING INDEX {index}"
+    assert deep_steps[0] == f"SEARCH files_file USING COVERING INDEX {index} (({column},id){comparison}(?,?))"
     assert not any("TEMP B-TREE" in step for step in front_steps + deep_steps)

@@ -1,0 +1,172 @@
+"""Django's SQLite backend, with a pool of open connections and a queue of writers.
+
+To open one costs a request more than to answer it: fifty functions are registered, and the file's header and
+log are read. A connection of each thread's own would stay open for as long as the thread lives, with pages of
+its own in memory, and under ASGI each request has a new thread. The pool opens as many as are used at once.
+
+SQLite lets one write at a time, and the others ask again and again, after a tenth of a second at last: of
+many some ask until their patience ends, while later ones get through. Writers of one process queue here.
+"""
+
+import os
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, override
+
+from django.db import OperationalError
+from django.db.backends.sqlite3 import base
+
+# Seconds that a connection is kept unused. Whoever copies the file away, or puts another in its place, can do
+# so once nobody uses the service: the last to close the file leaves no log beside it.
+_IDLE = 1.0
+_PATIENCE = 5.0  # seconds that a writer waits for its turn, as the sqlite3 module has it
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """Which file a connection has open. Another may lie under its name by now."""
+
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: str) -> Self | None:
+        try:
+            found = Path(path).stat()
+        except OSError:
+            return None
+        return cls(found.st_dev, found.st_ino)
+
+
+@dataclass(slots=True)
+class _Idle:
+    connection: sqlite3.Connection
+    file: _Identity
+    since: float
+
+
+@dataclass(slots=True)
+class _Pool:
+    """Connections to one file that nobody uses now, the last used at the end."""
+
+    idle: list[_Idle] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    closer: threading.Thread | None = None
+    # Held by who is in a transaction that was begun to write.
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, path: str) -> sqlite3.Connection | None:
+        """An open connection to the file that has this name now; None if there is none to be had."""
+        with self.lock:
+            if not self.idle:
+                return None
+            found = self.idle.pop()
+        if found.file != _Identity.of(path):
+            found.connection.close()
+            return None
+        return found.connection
+
+    def give(self, connection: sqlite3.Connection, file: _Identity) -> None:
+        with self.lock:
+            self.idle.append(_Idle(connection, file, time.monotonic()))
+            if self.closer is None:
+                self.closer = threading.Thread(target=self._close_idle, name="sqlite-closer", daemon=True)
+                self.closer.start()
+
+    def _close_idle(self) -> None:
+        while True:
+            time.sleep(_IDLE / 2)
+            with self.lock:
+                before = time.monotonic() - _IDLE
+                stale = [each for each in self.idle if each.since < before]
+                self.idle = [each for each in self.idle if each.since >= before]
+                if ended := not (self.idle or stale):
+                    self.closer = None
+            for each in stale:
+                each.connection.close()
+            if ended:
+                return
+
+
+_pools: dict[str, _Pool] = {}
+# A connection cannot be used on both sides of a fork, nor closed there without harm to the other side.
+_inherited: list[dict[str, _Pool]] = []
+
+
+def _leave_to_parent() -> None:
+    _inherited.append(dict(_pools))
+    _pools.clear()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """`close` gives the connection to the pool, unless something went wrong with it."""
+
+    _file: _Identity | None = None
+    _turn: threading.Lock | None = None
+
+    @override
+    def get_new_connection(self, conn_params: dict[str, Any]) -> sqlite3.Connection:
+        path = str(self.settings_dict["NAME"])
+        self._file = None
+        if self.is_in_memory_db():
+            return super().get_new_connection(conn_params)  # type: ignore[no-any-return]
+        pool = _pools.setdefault(path, _Pool())
+        connection = pool.take(path) or super().get_new_connection(conn_params)
+        self._file = _Identity.of(path)
+        return connection
+
+    # Django's stubs leave out the methods below that begin with an underscore.
+
+    def _close(self) -> None:
+        try:
+            connection: sqlite3.Connection | None = self.connection
+            # One that was opened before a fork has no pool after it.
+            pool = _pools.get(str(self.settings_dict["NAME"]))
+            if pool is None or connection is None or self._file is None or not self._is_clean(connection):
+                super()._close()  # type: ignore[misc]
+            else:
+                pool.give(connection, self._file)
+        finally:
+            self._end_turn()
+
+    def _is_clean(self, connection: sqlite3.Connection) -> bool:
+        """As it was when it was opened. Django switches foreign keys off while it changes tables."""
+        if self.errors_occurred or connection.in_transaction:
+            return False
+        try:
+            return bool(connection.execute("PRAGMA foreign_keys").fetchone()[0])
+        except sqlite3.Error:
+            return False
+
+    def _start_transaction_under_autocommit(self) -> None:
+        pool = _pools.get(str(self.settings_dict["NAME"]))
+        if pool is not None and self.settings_dict["OPTIONS"].get("transaction_mode") == "IMMEDIATE":
+            if not pool.turn.acquire(timeout=self.settings_dict["OPTIONS"].get("timeout", _PATIENCE)):
+                raise OperationalError("database is locked")
+            self._turn = pool.turn
+        try:
+            super()._start_transaction_under_autocommit()  # type: ignore[misc]
+        except BaseException:
+            self._end_turn()
+            raise
+
+    def _commit(self) -> None:
+        super()._commit()  # type: ignore[misc]
+        self._end_turn()  # after a commit that failed Django rolls back
+
+    def _rollback(self) -> None:
+        try:
+            super()._rollback()  # type: ignore[misc]
+        finally:
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            turn.release()

@@ -1,0 +1,186 @@
+"""Parts of the list of files, by keyset: a page begins where the one before it ended, so that deep pages cost
+what the first one costs.
+
+strawberry-django's DjangoCursorConnection asks for `a > x OR (a = x AND id > y)`, which no database turns
+into a seek: it reads its way from the first row to the page. A comparison of row values is a seek.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Self
+from uuid import UUID
+
+import orjson
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models import F, Value
+from django.db.models.fields.tuple_lookups import TupleGreaterThan, TupleLessThan
+from strawberry.types import get_object_definition
+from strawberry.utils.str_converters import to_camel_case
+
+from accounts.models import User
+from accounts.prepared import PreparedQuery, Slot, instance
+from accounts.viewer import Viewer
+from files import models
+from files.models import FileQuerySet
+from graph.errors import BadUserInput
+from graph.filters import FileOrderField
+from graph.types import File
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where one row stands in an order; the order is in it, so that a cursor of another one is refused."""
+
+    field: FileOrderField
+    value: Any
+    id: UUID
+
+    @classmethod
+    def decode(cls, cursor: str, field: FileOrderField) -> Self:
+        """Raises BadUserInput unless the cursor was made by `cursor` for the same field."""
+        try:
+            name, value, file_id = orjson.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+            if name != field.value:
+                raise ValueError(name)
+            return cls(field, _READERS[field](value), UUID(file_id))
+        except (ValueError, TypeError, AttributeError, OverflowError, binascii.Error, UnicodeError):
+            raise BadUserInput(
+                "The cursor is not one of this list in this order; begin without it."
+            ) from None
+
+
+def cursor(field: FileOrderField, file: models.File) -> str:
+    """Where the file stands in that order."""
+    column = field.value
+    return base64.urlsafe_b64encode(orjson.dumps([column, getattr(file, column), file.id])).decode("ascii")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or "\x00" in value:
+        raise ValueError(value)
+    return value
+
+
+def _size(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+        raise ValueError(value)
+    return value
+
+
+def _time(value: object) -> datetime:
+    moment = datetime.fromisoformat(_text(value))
+    if moment.tzinfo is None:
+        raise ValueError(value)
+    return moment.astimezone(UTC)  # some times have none in UTC: OverflowError
+
+
+_READERS = {
+    FileOrderField.NAME: _text,
+    FileOrderField.SIZE: _size,
+    FileOrderField.CREATED_AT: _time,
+    FileOrderField.UPDATED_AT: _time,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """At most `limit` files in that order, between those positions, and the nearest to the one or the other
+    end."""
+
+    field: FileOrderField
+    descending: bool
+    backwards: bool
+    limit: int
+    after: Position | None
+    before: Position | None
+
+    def of(self, files: FileQuerySet) -> FileQuerySet:
+        if self.after is not None:
+            files = _beyond(files, self.after, less=self.descending)
+        if self.before is not None:
+            files = _beyond(files, self.before, less=not self.descending)
+        sign = "-" if self.descending is not self.backwards else ""
+        return files.order_by(f"{sign}{self.field.value}", f"{sign}id")[: self.limit]
+
+    @property
+    def positions(self) -> list[Position]:
+        return [each for each in (self.after, self.before) if each is not None]
+
+
+def _beyond(files: FileQuerySet, position: Position, *, less: bool) -> FileQuerySet:
+    """The rows on one side of the position, by a comparison of (field, id) as one value."""
+    compare = TupleLessThan if less else TupleGreaterThan
+    columns: Sequence[Any] = (F(position.field.value), F("id"))
+    return files.filter(compare(columns, (Value(position.value), Value(position.id))))
+
+
+# --- reading no more than is asked for -------------------------------------------------------------
+
+# What a selection may name beside the columns of a file without asking for more than they hold.
+_AROUND = frozenset(
+    {"edges", "node", "cursor", "pageInfo", "totalCount", "__typename"}
+    | {"hasNextPage", "hasPreviousPage", "startCursor", "endCursor"}
+)
+# Fields that are read from a column, by their names in the schema.
+_COLUMNS = {"id": "id"} | {
+    to_camel_case(field.python_name): field.python_name
+    for field in get_object_definition(File, strict=True).fields
+    if field.base_resolver is None
+}
+_SHAPES = 256  # of pages whose SQL is kept: a client has a few
+
+
+def read(
+    part: Part, files: Callable[[], FileQuerySet], names: frozenset[str], *, visible_to: Viewer | None
+) -> list[models.File]:
+    """That part of the files, with the columns at least that the fields of those names are read from.
+
+    `visible_to` says that the files are all that this viewer may see; None that they are others.
+    """
+    named = names - _AROUND
+    if not named <= _COLUMNS.keys():
+        return list(part.of(files()))
+    columns = tuple(sorted({"id", part.field.value, *(_COLUMNS[name] for name in named)}))
+    if visible_to is None:
+        return list(part.of(files().only(*columns)))
+    user = visible_to.user
+    values: list[Any] = [] if user is None or user.is_staff else [user.pk]
+    for position in part.positions:
+        values += [position.value, position.id]
+    sample = replace(
+        part,
+        after=part.after and _sample(part.field, 1),
+        before=part.before and _sample(part.field, 2),
+    )
+    rows = _prepared(sample, columns, None if user is None else user.is_staff).rows(*values)
+    return [instance(models.File, columns, row, db=DEFAULT_DB_ALIAS) for row in rows]
+
+
+@lru_cache(_SHAPES)
+def _prepared(sample: Part, columns: tuple[str, ...], is_staff: bool | None) -> PreparedQuery:
+    """For a user, who may be staff; None: for everybody else."""
+    user = None if is_staff is None else User(pk=_SAMPLE_USER, is_staff=is_staff)
+    slots = [Slot(User._meta.get_field("id"), _SAMPLE_USER)] if is_staff is False else []
+    for position in sample.positions:
+        slots.append(Slot(models.File._meta.get_field(position.field.value), position.value))
+        slots.append(Slot(models.File._meta.get_field("id"), position.id))
+    visible = models.File.objects.visible_to(user)
+    return PreparedQuery(lambda *_: sample.of(visible).values_list(*columns), *slots)
+
+
+# Values that no query has of its own.
+_SAMPLE_USER = -10
+
+
+def _sample(field: FileOrderField, number: int) -> Position:
+    values = {
+        FileOrderField.NAME: f"name {number}",
+        FileOrderField.SIZE: -number,
+        FileOrderField.CREATED_AT: datetime(number, 1, 1, tzinfo=UTC),
+        FileOrderField.UPDATED_AT: datetime(number, 1, 1, tzinfo=UTC),
+    }
+    return Position(field, values[field], UUID(int=number))

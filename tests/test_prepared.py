@@ -1,0 +1,122 @@
+"""A query that was compiled once answers what Django's own would."""
+
+from datetime import UTC, datetime
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.test.utils import CaptureQueriesContext
+from pytest_django import DjangoAssertNumQueries
+
+from accounts import tokens
+from accounts.models import User
+from accounts.prepared import PreparedQuery, Slot, insert, instance
+
+NAME = User._meta.get_field("username")
+JOINED = User._meta.get_field("date_joined")
+FIELDS = ("id", "username", "date_joined", "is_staff", "quota")
+
+
+def by_name() -> PreparedQuery:
+    return PreparedQuery(
+        lambda name: User.objects.filter(username=name).values_list(*FIELDS), Slot(NAME, "a name")
+    )
+
+
+def test_rows_are_those_of_the_query(alice: User, bob: User) -> None:
+    query = by_name()
+    for name in ("alice", "bob", "nobody", "a name"):
+        expected = [list(row) for row in User.objects.filter(username=name).values_list(*FIELDS)]
+        assert query.rows(name) == expected
+
+
+def test_the_query_is_made_once(alice: User, bob: User) -> None:
+    made = []
+
+    def query(name: str):
+        made.append(name)
+        return User.objects.filter(username=name).values_list("username")
+
+    prepared = PreparedQuery(query, Slot(NAME, "a name"))
+    assert [prepared.rows(name) for name in ("alice", "bob", "alice")] == [
+        [["alice"]],
+        [["bob"]],
+        [["alice"]],
+    ]
+    assert made == ["a name"]
+
+
+def test_a_value_may_stand_at_several_places(alice: User, bob: User) -> None:
+    alice.email = "bob"
+    alice.save()
+    prepared = PreparedQuery(
+        lambda text: (
+            User.objects.filter(Q(username=text) | Q(email=text)).order_by("pk").values_list("username")
+        ),
+        Slot(NAME, "a name"),
+    )
+    assert prepared.rows("bob") == [["alice"], ["bob"]]
+
+
+def test_values_are_prepared_as_those_of_their_fields(alice: User) -> None:
+    moment = datetime(2026, 1, 31, 12, 30, 15, 123456, tzinfo=UTC)
+    User.objects.update(date_joined=moment)
+    prepared = PreparedQuery(
+        lambda time: User.objects.filter(date_joined=time).values_list("date_joined"),
+        Slot(JOINED, datetime(1, 1, 1, tzinfo=UTC)),
+    )
+    assert prepared.rows(moment) == [[moment]]
+
+
+def test_a_sample_that_the_query_does_not_use_is_a_mistake(db) -> None:
+    prepared = PreparedQuery(lambda _: User.objects.values_list("username"), Slot(NAME, "a name"))
+    with pytest.raises(ValueError, match="'a name' does not come into the query"):
+        prepared.rows("alice")
+
+
+def test_a_row_is_made_as_django_makes_it(alice: User) -> None:
+    names = tuple(field.attname for field in User._meta.concrete_fields)
+    (row,) = User.objects.values_list(*names)
+    made = instance(User, names, row, db="default")
+    read = User.objects.get()
+    assert made == read
+    assert {key: value for key, value in vars(made).items() if key != "_state"} == {
+        key: value for key, value in vars(read).items() if key != "_state"
+    }
+    assert (made._state.adding, made._state.db) == (read._state.adding, read._state.db)
+    made.first_name = "Alice"
+    made.save()
+    assert User.objects.get().first_name == "Alice"
+
+
+def test_what_was_left_out_is_fetched_when_it_is_read(
+    alice: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    made = instance(User, ("id",), (alice.pk,), db="default")
+    with django_assert_num_queries(1):
+        assert made.username == "alice"
+
+
+def test_a_token_is_found_by_one_query(
+    alice: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    _, secret = tokens.issue(user=alice, name="tests")
+    tokens.authenticate(secret)  # notes the use
+    with django_assert_num_queries(1) as captured:
+        token = tokens.authenticate(secret)
+        assert isinstance(captured, CaptureQueriesContext)
+        assert (token.user.username, token.user.is_active, token.user.is_staff) == ("alice", True, False)
+        assert token.user.quota is None
+        assert token.scopes == ["read", "write"]
+
+
+def test_a_row_is_added_as_by_save(alice: User) -> None:
+    made = User(pk=77, username="carol", quota=2**40, date_joined=datetime(2026, 1, 31, tzinfo=UTC))
+    insert(made)
+    assert (made._state.adding, made._state.db) == (False, "default")
+    read = User.objects.get(pk=77)
+    assert {name: value for name, value in vars(read).items() if name != "_state"} == {
+        name: value for name, value in vars(made).items() if name != "_state"
+    }
+    with pytest.raises(IntegrityError), transaction.atomic():
+        insert(User(pk=77, username="dave"))
