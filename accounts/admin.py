@@ -1,10 +1,11 @@
 """Users and API tokens in Django's admin. A token's secret is shown once, when it is made."""
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
@@ -49,7 +50,7 @@ class ApiTokenAdmin(admin.ModelAdmin[ApiToken]):
     @admin.action(permissions=["change"], description="Revoke the selected tokens")
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
         for token in queryset:
-            tokens.revoke(token)
+            tokens.revoke(token, by=_signed_in(request))
         self.message_user(request, "The tokens open nothing any more.", messages.SUCCESS)
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
@@ -58,16 +59,29 @@ class ApiTokenAdmin(admin.ModelAdmin[ApiToken]):
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: ApiTokenForm, change: bool) -> None:
         if change:
-            super().save_model(request, obj, form, change)
+            tokens.change(obj, by=_signed_in(request))
             return
         token, secret = tokens.issue(
             user=obj.user,
             name=obj.name,
             scopes=[Scope(each) for each in obj.scopes],
             expires_at=obj.expires_at,
+            by=_signed_in(request),
         )
         obj.pk = token.pk
         obj.refresh_from_db()
         self.message_user(
             request, f"The token is {secret} — copy it now, it is not shown again.", messages.WARNING
         )
+
+    def delete_model(self, request: HttpRequest, obj: ApiToken) -> None:
+        tokens.delete(obj, by=_signed_in(request))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+        with transaction.atomic():
+            for token in queryset:
+                tokens.delete(token, by=_signed_in(request))
+
+
+def _signed_in(request: HttpRequest) -> User:
+    return cast(User, request.user)  # the admin lets nobody else in

@@ -6,12 +6,14 @@ import secrets
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import ApiToken, Scope, User
 from accounts.prepared import PreparedQuery, Slot, instance
+from audit import log
+from audit.models import Action
 
 logger = logging.getLogger(__name__)
 
@@ -31,17 +33,21 @@ def issue(
     name: str,
     scopes: Collection[Scope] = (Scope.READ, Scope.WRITE),
     expires_at: datetime | None = None,
+    by: User | None = None,
 ) -> tuple[ApiToken, str]:
-    """A new token of the user's, and its secret, which cannot be had again."""
+    """A new token of the user's, and its secret, which cannot be had again. `by` None is the service itself,
+    here as below."""
     secret = _PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
-    token = ApiToken.objects.create(
-        user=user,
-        name=name,
-        hint=secret[:_HINT_LENGTH],
-        digest=_digest(secret),
-        scopes=[scope.value for scope in Scope if scope in scopes],
-        expires_at=expires_at,
-    )
+    with transaction.atomic():
+        token = ApiToken.objects.create(
+            user=user,
+            name=name,
+            hint=secret[:_HINT_LENGTH],
+            digest=_digest(secret),
+            scopes=[scope.value for scope in Scope if scope in scopes],
+            expires_at=expires_at,
+        )
+        _record(Action.TOKEN_ISSUE, token, by)
     return token, secret
 
 
@@ -54,11 +60,40 @@ def authenticate(secret: str) -> ApiToken:
     return token
 
 
-def revoke(token: ApiToken) -> None:
+def change(token: ApiToken, *, by: User | None) -> None:
+    """Save what was changed of a token: its name, its scopes, its end."""
+    with transaction.atomic():
+        token.save(update_fields=["name", "scopes", "expires_at"])
+        _record(Action.TOKEN_CHANGE, token, by)
+
+
+def revoke(token: ApiToken, *, by: User | None = None) -> None:
     """From now on the token opens nothing. Revoking twice keeps the first time."""
-    if token.revoked_at is None:
-        token.revoked_at = timezone.now()
-        token.save(update_fields=["revoked_at"])
+    now = timezone.now()
+    with transaction.atomic():
+        if not ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=now):
+            return
+        _record(Action.TOKEN_REVOKE, token, by)
+    token.revoked_at = now
+
+
+def delete(token: ApiToken, *, by: User | None) -> None:
+    """Revoke the token, and forget that it was there."""
+    with transaction.atomic():
+        revoke(token, by=by)
+        token.delete()
+
+
+def _record(action: Action, token: ApiToken, by: User | None) -> None:
+    """In the caller's transaction. `token` in the details is what was acted on; `token_id` is what acts."""
+    details = {
+        "token": token.pk,
+        "name": token.name,
+        "scopes": token.scopes,
+        "expires": None if token.expires_at is None else token.expires_at.isoformat(timespec="seconds"),
+    }
+    is_theirs = by is None or by.pk == token.user_id
+    log.write([log.entry(action, by=by, owner=token.user.username, as_staff=not is_theirs, details=details)])
 
 
 # What a request asks of either; what else somebody reads of them is fetched then.

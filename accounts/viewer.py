@@ -11,6 +11,7 @@ class Viewer:
 
     user: User | None
     scopes: frozenset[Scope]
+    token_id: int | None = None
 
     @classmethod
     def nobody(cls) -> "Viewer":
@@ -23,7 +24,8 @@ class Viewer:
 
     @classmethod
     def of_token(cls, token: ApiToken) -> "Viewer":
-        return cls(token.user, frozenset(scope for scope in Scope if scope.value in token.scopes))
+        scopes = frozenset(scope for scope in Scope if scope.value in token.scopes)
+        return cls(token.user, scopes, token.pk)
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes

@@ -161,12 +161,11 @@ class FileAdmin(admin.ModelAdmin[File]):
 
     def delete_model(self, request: HttpRequest, obj: File) -> None:
         with transaction.atomic():
-            services.delete_row(obj)
+            services.delete_rows([obj], by=cast(User, request.user))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[File]) -> None:
         with transaction.atomic():
-            for file in queryset:
-                services.delete_row(file)
+            services.delete_rows(queryset, by=cast(User, request.user))
 
 
 def _with_previews(view: Callable[..., Any]) -> Callable[..., Any]:

@@ -94,6 +94,11 @@ class Received:
         """Whether `check` will raise, whatever else comes, for what the client sent."""
         return isinstance(self._failure, FileError) and not isinstance(self._failure, StorageUnavailable)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all bytes that came were kept so far, and the hashes are theirs."""
+        return self._failure is None
+
     def write(self, chunk: bytes) -> None:
         """Take the next bytes. Never raises: one file that cannot be kept must not end the others."""
         self.size += len(chunk)

@@ -374,7 +374,7 @@ def _delete_files(batch: Sequence[Finding]) -> set[str]:
         with transaction.atomic():
             file = File.objects.select_for_update().filter(pk=found.row, storage=_alias(batch)).first()
             if file is not None:
-                services.delete_row(file)
+                services.delete_row(file, by=None)
                 done.add(found.name)
     return done
 

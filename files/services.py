@@ -19,7 +19,10 @@ from django.utils import timezone
 
 from accounts import prepared
 from accounts.models import User
+from audit import log
+from audit.models import Entry
 from files import (
+    auditing,
     content_types,
     failpoints,
     inspection,
@@ -71,8 +74,18 @@ class Deleted:
 def upload(*, owner: User, received: Received, profile: str, description: Description) -> File:
     """Check the received bytes, store them and record them; the file belongs to `owner`.
 
-    Raises any FileError but FileNotFound; then nothing is stored.
+    Raises any FileError but FileNotFound; then nothing is stored, and the audit log has the refusal.
     """
+    try:
+        return _upload(owner=owner, received=received, profile=profile, description=description)
+    except FileError as error:
+        if not isinstance(error.__cause__, DATABASE_ERRORS):  # that would be asked in vain once more
+            name = description.get("name")
+            log.write_alone(auditing.refused(received, error, profile=profile, name=name, by=owner))
+        raise
+
+
+def _upload(*, owner: User, received: Received, profile: str, description: Description) -> File:
     purpose = profiles.find(settings.UPLOAD_PROFILES, profile)
     fields = clean({"visibility": Visibility(purpose.visibility), **_given(description)})
     fields.setdefault("name", validators.display_name(received.name))
@@ -137,10 +150,12 @@ def update(*, viewer: User, file_id: UUID, changes: Description) -> File:
         file = files.select_for_update(of=("self",)).filter(pk=file_id).first()
         if file is None:
             raise FileNotFound(id=file_id)
+        was = {field: getattr(file, field) for field in fields}
         for field, value in fields.items():
             setattr(file, field, value)
         file.updated_at = timezone.now()
         file.save(update_fields=[*fields, "updated_at"])
+        log.write([auditing.updated(file, was, by=viewer)])
         profile = settings.UPLOAD_PROFILES.get(file.profile)
         moves = storage.alias_for(profile, file.visibility) != file.storage and "visibility" in fields
         if moves:
@@ -154,10 +169,11 @@ def update(*, viewer: User, file_id: UUID, changes: Description) -> File:
 def delete(*, viewer: User, file_id: UUID) -> Deleted:
     """Remove the row, and the bytes once that is certain. Raises FileNotFound and StorageUnavailable."""
     with _database_errors(), transaction.atomic():
-        file = File.objects.changeable_by(viewer).select_for_update().filter(pk=file_id).first()
+        files = File.objects.changeable_by(viewer).select_related("owner")
+        file = files.select_for_update(of=("self",)).filter(pk=file_id).first()
         if file is None:
             raise FileNotFound(id=file_id)
-        delete_row(file)
+        delete_row(file, by=viewer)
     return Deleted(id=file_id)
 
 
@@ -172,21 +188,15 @@ def delete_many(*, viewer: User, file_ids: Iterable[UUID]) -> list[Deleted | Fil
     return outcomes
 
 
-def delete_row(file: File) -> None:
-    """Delete the row in the caller's transaction, and its bytes when that commits."""
-    # As they are now, and until this is certain: they may be on their way to another storage.
-    rows = (File.objects.filter(pk=file.pk), Rendition.objects.filter(file=file))
-    objects = [each for row in rows for each in row.select_for_update().values_list("key", "storage")]
-    file.delete()
-    failpoints.reach("delete.row_deleted")
+def delete_rows(files: Iterable[File], *, by: User | None) -> None:
+    """Delete the rows in the caller's transaction, and their bytes when that commits. `by` None is the
+    service itself."""
+    log.write([gone for file in files if (gone := _delete_row(file, by))])
 
-    def delete_objects() -> None:
-        failpoints.reach("delete.committed")
-        for key, alias in objects:
-            _delete_object(key=key, alias=alias)
-            failpoints.reach("delete.object_deleted")
 
-    transaction.on_commit(delete_objects)
+def delete_row(file: File, *, by: User | None) -> None:
+    """One row as by `delete_rows`."""
+    delete_rows([file], by=by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +273,7 @@ def _keep(
                 **fields,
             )
             prepared.insert(file)
+            log.write([auditing.uploaded(file, by=owner)])
             inserted = True
             failpoints.reach("upload.inserted")
             if file.is_image and profile.presets:
@@ -334,6 +345,25 @@ def _check_quota(owner: User, size: int, *, lock: bool = False) -> None:
         used = File.objects.filter(owner=owner).aggregate(used=Sum("size", default=0))["used"]
     if used + size > quota:
         raise QuotaExceeded(size=size, used=used, quota=quota)
+
+
+def _delete_row(file: File, by: User | None) -> Entry | None:
+    """Delete the row; what is to be recorded of it, None if somebody else has deleted it."""
+    # As they are now, and until this is certain: they may be on their way to another storage.
+    rows = (File.objects.filter(pk=file.pk), Rendition.objects.filter(file=file))
+    objects = [each for row in rows for each in row.select_for_update().values_list("key", "storage")]
+    entry = auditing.deleted(file, by=by)
+    is_gone = bool(file.delete()[1].get(File._meta.label))
+    failpoints.reach("delete.row_deleted")
+
+    def delete_objects() -> None:
+        failpoints.reach("delete.committed")
+        for key, alias in objects:
+            _delete_object(key=key, alias=alias)
+            failpoints.reach("delete.object_deleted")
+
+    transaction.on_commit(delete_objects)
+    return entry if is_gone else None
 
 
 def _delete_object(*, key: str, alias: str) -> None:

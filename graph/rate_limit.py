@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from graphql import GraphQLError
 
 from accounts.viewer import Viewer
+from graph.origin import client_address
 
 WINDOW = 60  # seconds
 CODE = "RATE_LIMITED"
@@ -48,8 +49,7 @@ def _limit(viewer: Viewer) -> int:
 
 
 def _key(request: HttpRequest, viewer: Viewer) -> str:
-    address = request.META.get("REMOTE_ADDR", "")
-    who = f"address:{address}" if viewer.user is None else f"user:{viewer.user.pk}"
+    who = f"address:{client_address(request)}" if viewer.user is None else f"user:{viewer.user.pk}"
     return f"rate:{who}:{int(time.time()) // WINDOW}"
 
 

@@ -25,6 +25,7 @@ from strawberry.types import ExecutionResult
 
 from accounts.models import Scope
 from accounts.viewer import Viewer
+from audit import log
 from files import pooling, storage
 from files.outages import DATABASE_ERRORS, is_outage
 from files.receive import ReceivingHandler
@@ -95,7 +96,8 @@ class CofferGraphQLView(GraphQLView[Context, None]):
             if request.content_type == body.MULTIPART:
                 _check_may_upload(request, self._viewer)
         pooling.release()  # the body comes in the client's own time
-        return self.run(request=request)
+        with log.by_token(self._viewer.token_id):
+            return self.run(request=request)
 
     # --- the hooks of Strawberry's view ------------------------------------------------------------
 

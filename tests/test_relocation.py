@@ -204,7 +204,7 @@ def test_a_file_that_is_deleted_meanwhile_leaves_nothing(
     def deleting(**given: Any) -> None:
         save(**given)
         with django_capture_on_commit_callbacks(execute=True):
-            services.delete_row(File.objects.get(pk=file.pk))
+            services.delete_row(File.objects.get(pk=file.pk), by=None)
 
     monkeypatch.setattr(storage, "save", deleting)
     with pytest.raises(FileNotFoundError):
@@ -218,7 +218,7 @@ def test_a_file_that_is_deleted_after_its_move_by_an_old_copy_of_its_row_leaves_
     stale = File.objects.get(pk=file.pk)
     relocation.move(file, "archive")
     with django_capture_on_commit_callbacks(execute=True):
-        services.delete_row(stale)
+        services.delete_row(stale, by=None)
     assert keys(places) == {}
 
 

@@ -373,7 +373,7 @@ def test_a_deletion_that_is_undone_leaves_renditions_alone(
     before, path = stored_files(storage_root), address(file)
 
     with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
-        services.delete_row(file)
+        services.delete_row(file, by=None)
         transaction.set_rollback(True)
     assert stored_files(storage_root) == before
     answer = client.get(path)

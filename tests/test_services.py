@@ -472,7 +472,7 @@ def test_the_bytes_are_stored_before_the_row_is(alice: User, storage_root: Path)
     seen: list[list[str]] = []
 
     def look(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
-        if sql.startswith("INSERT"):
+        if sql.startswith('INSERT INTO "files_file"'):
             seen.append(stored_files(storage_root))
         return execute(sql, *rest)
 
@@ -641,7 +641,7 @@ def test_the_bytes_of_a_begun_object_are_stored_before_the_row_is(alice: User, s
     seen: list[list[str]] = []
 
     def look(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
-        if sql.startswith("INSERT"):
+        if sql.startswith('INSERT INTO "files_file"'):
             seen.append([each for each in stored_files(storage_root) if not each.startswith(".drafts")])
         return execute(sql, *rest)
 

@@ -42,6 +42,20 @@ def duration(text: str) -> timedelta:
     return length
 
 
+def moment(text: str) -> datetime:
+    """`2d` ago, `2026-11-21` or `2026-11-21T15:20`, in UTC unless it says otherwise. Raises
+    ArgumentTypeError."""
+    if _DURATION.fullmatch(text):
+        return datetime.now(UTC) - duration(text)
+    try:
+        named = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no moment; write for example 2026-11-21, 2026-11-21T15:20 or 2d"
+        ) from None
+    return named if named.tzinfo else named.replace(tzinfo=UTC)
+
+
 def share(text: str) -> float:
     """`1%` as 0.01. Raises ArgumentTypeError."""
     match = _SHARE.fullmatch(text)

@@ -1,0 +1,29 @@
+"""From where a request comes: for limits, and for the audit log of all that the request causes."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+from django.utils.decorators import sync_only_middleware
+
+from audit.log import Origin, coming_from
+from audit.models import Via
+
+
+def client_address(request: HttpRequest) -> str:
+    """The address of who asks, or of the last proxy before us; empty on a Unix socket."""
+    return str(request.META.get("REMOTE_ADDR") or "")
+
+
+@sync_only_middleware  # as the views are; under ASGI it runs on the request's thread
+def origin(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        is_admin = request.path.startswith(reverse("admin:index"))
+        via = Via.ADMIN if is_admin else Via.BROWSER
+        with coming_from(Origin(via=via, address=client_address(request))):
+            return get_response(request)
+
+    return middleware
