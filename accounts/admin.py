@@ -15,7 +15,19 @@ from accounts.models import ApiToken, Scope, User
 
 @admin.register(User)
 class CofferUserAdmin(UserAdmin[User]):
-    fieldsets = (*(UserAdmin.fieldsets or ()), ("Files", {"fields": ("quota",)}))
+    fieldsets = (
+        *(UserAdmin.fieldsets or ()),
+        (
+            "First sign-in",
+            {
+                "fields": ("must_change_password",),
+                "description": "Tick this after you have given somebody a password. The library opens once "
+                "they have chosen another one, which takes the tick away. The admin and API tokens do not "
+                "wait for it.",
+            },
+        ),
+        ("Files", {"fields": ("quota",)}),
+    )
 
 
 class ApiTokenForm(forms.ModelForm[ApiToken]):

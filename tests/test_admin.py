@@ -506,6 +506,37 @@ def test_tokens_are_found_by_name_and_user(office, alice, bob):
     assert "website" in html(office, path, q="web")
 
 
+# --- users -----------------------------------------------------------------------------------------
+
+
+def user_form(user: User, **changes: object) -> dict[str, object]:
+    """What the page of a user sends when it is saved with these fields changed."""
+    joined = user.date_joined
+    given = {"username": user.username, "is_active": "on", "quota": ""}
+    return given | {"date_joined_0": f"{joined:%Y-%m-%d}", "date_joined_1": f"{joined:%H:%M:%S}"} | changes
+
+
+def test_staff_say_who_has_to_change_their_password(office: Client, alice: User) -> None:
+    path = f"/admin/accounts/user/{alice.pk}/change/"
+    assert "The library opens once they have chosen another one" in html(office, path)
+    for given, expected in (({"must_change_password": "on"}, True), ({}, False)):
+        assert office.post(path, user_form(alice, **given)).status_code == 302
+        alice.refresh_from_db()
+        assert alice.must_change_password is expected
+
+
+def test_whoever_has_to_change_their_password_does_so_before_the_library_opens(office, alice):
+    page = f"/admin/accounts/user/{alice.pk}"
+    given, own = "given-by-staff-7", "of-their-own-7"
+    office.post(f"{page}/password/", {"usable_password": "true", "password1": given, "password2": given})
+    office.post(f"{page}/change/", user_form(alice, must_change_password="on"))
+    browser = Client()
+    assert browser.login(username="alice", password=given)
+    assert browser.get("/").headers["Location"] == "/password/"
+    browser.post("/password/", {"old_password": given, "new_password1": own, "new_password2": own})
+    assert browser.get("/").status_code == 200
+
+
 # --- pages -----------------------------------------------------------------------------------------
 
 
