@@ -14,6 +14,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from config.sqlite import base
 from config.sqlite.base import DatabaseWrapper
+from graph.management.commands.run import _close as before_workers_are_forked
 
 NAME = "own.sqlite3"
 OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 1, "init_command": "PRAGMA journal_mode=WAL"}
@@ -50,6 +51,14 @@ def test_a_connection_that_was_closed_is_used_again(wrapper: DatabaseWrapper) ->
     first = opened(wrapper)
     wrapper.close()
     assert opened(wrapper) is first
+
+
+def test_before_a_fork_none_stays_open(wrapper: DatabaseWrapper) -> None:
+    first = opened(wrapper)
+    before_workers_are_forked(wrapper)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        first.execute("SELECT 1")
+    assert run(wrapper, "SELECT * FROM notes") == []
 
 
 def test_two_at_once_have_two_connections(wrapper: DatabaseWrapper) -> None:

@@ -76,6 +76,11 @@ class _Pool:
                 self.closer = threading.Thread(target=self._close_idle, name="sqlite-closer", daemon=True)
                 self.closer.start()
 
+    def clear(self) -> None:
+        with self.lock:
+            while self.idle:
+                self.idle.pop().connection.close()
+
     def _close_idle(self) -> None:
         while True:
             time.sleep(_IDLE / 2)
@@ -85,8 +90,8 @@ class _Pool:
                 self.idle = [each for each in self.idle if each.since >= before]
                 if ended := not (self.idle or stale):
                     self.closer = None
-            for each in stale:
-                each.connection.close()
+                for each in stale:
+                    each.connection.close()
             if ended:
                 return
 
@@ -120,6 +125,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         connection = pool.take(path) or super().get_new_connection(conn_params)
         self._file = _Identity.of(path)
         return connection
+
+    def close_pool(self) -> None:
+        """Before a fork. SQLite remembers which locks its process has on a file that it has open: a child
+        would take the parent's for its own and ask for none, and the next process to close the file would
+        take the log away, with what the child has committed."""
+        pool = _pools.get(str(self.settings_dict["NAME"]))
+        if pool is not None:
+            pool.clear()
 
     # Django's stubs leave out the methods below that begin with an underscore.
 
