@@ -14,7 +14,6 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from config.sqlite import base
 from config.sqlite.base import DatabaseWrapper
-from graph.management.commands.run import _close as before_workers_are_forked
 
 NAME = "own.sqlite3"
 OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 1, "init_command": "PRAGMA journal_mode=WAL"}
@@ -51,14 +50,6 @@ def test_a_connection_that_was_closed_is_used_again(wrapper: DatabaseWrapper) ->
     first = opened(wrapper)
     wrapper.close()
     assert opened(wrapper) is first
-
-
-def test_before_a_fork_none_stays_open(wrapper: DatabaseWrapper) -> None:
-    first = opened(wrapper)
-    before_workers_are_forked(wrapper)
-    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
-        first.execute("SELECT 1")
-    assert run(wrapper, "SELECT * FROM notes") == []
 
 
 def test_two_at_once_have_two_connections(wrapper: DatabaseWrapper) -> None:
@@ -121,15 +112,16 @@ def test_unused_ones_are_closed_so_that_the_file_is_whole_without_its_log(
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_process_has_connections_of_its_own(wrapper: DatabaseWrapper) -> None:
-    opened(wrapper)
+def test_a_fork_finds_none_open_and_leaves_none_to_the_child(wrapper: DatabaseWrapper) -> None:
+    first = opened(wrapper)
     wrapper.close()
-    (pool,) = (each for each in base._pools.values() if each.idle)
     child = os.fork()
     if child == 0:
         os._exit(1 if base._pools else 0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert pool.idle
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        first.execute("SELECT 1")
+    assert run(wrapper, "SELECT * FROM notes") == []
 
 
 # --- writers ---------------------------------------------------------------------------------------

@@ -97,8 +97,16 @@ class _Pool:
 
 
 _pools: dict[str, _Pool] = {}
-# A connection cannot be used on both sides of a fork, nor closed there without harm to the other side.
+# What another thread gave back while its process was forked: not to be used in the child, nor closed there.
 _inherited: list[dict[str, _Pool]] = []
+
+
+def _close_all() -> None:
+    """SQLite remembers which locks its process has on a file that it has open: a child would take the parent's
+    for its own and ask for none, and the next process to close the file would take the log away, with what
+    the child has committed."""
+    for pool in _pools.values():
+        pool.clear()
 
 
 def _leave_to_parent() -> None:
@@ -106,7 +114,7 @@ def _leave_to_parent() -> None:
     _pools.clear()
 
 
-os.register_at_fork(after_in_child=_leave_to_parent)
+os.register_at_fork(before=_close_all, after_in_child=_leave_to_parent)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -125,14 +133,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
         connection = pool.take(path) or super().get_new_connection(conn_params)
         self._file = _Identity.of(path)
         return connection
-
-    def close_pool(self) -> None:
-        """Before a fork. SQLite remembers which locks its process has on a file that it has open: a child
-        would take the parent's for its own and ask for none, and the next process to close the file would
-        take the log away, with what the child has committed."""
-        pool = _pools.get(str(self.settings_dict["NAME"]))
-        if pool is not None:
-            pool.clear()
 
     # Django's stubs leave out the methods below that begin with an underscore.
 
