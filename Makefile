@@ -59,7 +59,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help run demo test test-browser test-long test-storage screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench-images bench-requests clean rebuild
+.PHONY: help run demo test test-browser test-long test-storage screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench bench-images clean rebuild
 
 help: ## list what make can do
 	@echo "Coffer: make TARGET"
@@ -206,11 +206,13 @@ bench/node_modules/.package-lock.json: bench/package-lock.json
 	@echo "Installing the packages of bench/package-lock.json; one is compiled, which takes a minute or two."
 	@npm_config_nodedir=$$(dirname $$(dirname $$(readlink -f $$(command -v node)))) npm ci --prefix bench --silent
 
-bench-images: $(VENV)/.bench bench/node_modules/.package-lock.json ## renditions against Pillow, sharp and pyvips; needs Node
-	@$(BIN)/python bench/images.py $(ARGS)
+BENCH := $(VENV)/.bench bench/node_modules/.package-lock.json
+bench: $(BENCH) ## every figure of docs/performance.md, beside peers and floors; ARGS="--help" says more; needs Node
+	@$(MAKE) --no-print-directory VENV=$(SERVERS) $(SERVERS)/.servers
+	@$(BIN)/python -m bench $(ARGS)
 
-bench-requests: $(DEV_STAMP) bench/node_modules/.package-lock.json ## requests per second against Apollo Server; needs Node
-	@$(BIN)/python bench/requests.py $(ARGS)
+bench-images: $(BENCH) ## renditions alone, against Pillow, sharp and pyvips; needs Node
+	@$(BIN)/python -m bench.images $(ARGS)
 
 clean: ## remove the virtual environments and all caches, but no data
 	rm -rf $(VENV) $(SERVERS) bench/node_modules tests/storage/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -315,6 +315,16 @@ def report(
         row(file, case.name, *(f"{peaks[case.name, engine]:.0f}" for engine in ENGINES), bar)
 
 
+def figures(
+    case: Case, times: dict[tuple[str, str], dict[str, float]], peaks: dict[tuple[str, str], float]
+) -> dict[str, object]:
+    """One row as plain values; bench.pictures makes rows of the common table of them."""
+    engines = {
+        each: {"cpu": times[case.name, each]["cpu"], "peak": peaks[case.name, each]} for each in ENGINES
+    }
+    return {"name": case.name, "bar": case.bar, "engines": engines}
+
+
 def row(file: IO[str], *cells: str) -> None:
     print("| " + " | ".join(cells) + " |", file=file)
 
@@ -331,6 +341,7 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=300, help="begin no further round after so long (default: 300)"
     )
+    parser.add_argument("--json", action="store_true", help="print the figures for another program")
     parser.add_argument("--worker", choices=[*WORKERS, "pictures"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -352,7 +363,10 @@ def main() -> None:
         times = measure_time(Path(folder), arguments.rounds, until, running)
         peaks = measure_memory(Path(folder), running)
     stop.cancel()
-    report(times, peaks, sys.stdout)
+    if arguments.json:
+        json.dump([figures(case, times, peaks) for case in CASES], sys.stdout)
+    else:
+        report(times, peaks, sys.stdout)
 
 
 if __name__ == "__main__":

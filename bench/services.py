@@ -1,0 +1,125 @@
+"""The servers that are measured, each a process of its own over the scratch folder: Coffer and its peers."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.run import NotMeasured, Run
+from tests.e2e import server
+from tests.e2e.server import Service
+
+HERE = Path(__file__).resolve().parent
+PEERS = ("Apollo", "Yoga")
+SERVERS = {"WSGI": False, "ASGI": True}  # by whether it is uvicorn, or `manage.py run`
+SERVED_AS = "WSGI"  # what `make run` starts: the one that has to stand slow clients
+
+# A file may be larger here than anybody would allow, and one client may ask as fast as it can.
+_PROFILES = '[default]\nmax_size = "16 GiB"\ntypes = ["*/*"]\n'
+_SETTINGS = {
+    "MAX_REQUEST_SIZE": "16 GiB",
+    "RATE_LIMIT_USER": "0",
+    "RATE_LIMIT_ADDRESS": "0",
+    "LOG_LEVEL": "ERROR",
+    "ENV_FILE": os.devnull,
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Who answers at that port to that token, and the folder where it keeps files."""
+
+    name: str
+    port: int
+    token: str
+    kept: Path
+
+    def forget_files(self) -> None:
+        """Remove the bytes that were uploaded: there is room for one turn's."""
+        for each in self.kept.rglob("*"):
+            if each.is_file():
+                each.unlink()
+
+
+@dataclass(frozen=True)
+class Coffer(Target):
+    service: Service
+
+
+@contextmanager
+def coffer(
+    run: Run,
+    name: str = "Coffer",
+    *,
+    asgi: bool = False,
+    rows: int = 0,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[Coffer]:
+    """The service over a database of its own with so many files in it."""
+    data_dir = run.folder / name.lower().replace(" ", "-")
+    data_dir.mkdir()
+    profiles = run.folder / "profiles.toml"
+    profiles.write_text(_PROFILES)
+    given = _SETTINGS | {"COFFER_PROFILES": str(profiles)} | dict(settings or {})
+    environ = server.environment(data_dir, server.free_port(), given)
+    migrated = server.manage("migrate", "--verbosity", "0", environ=environ)
+    if migrated.returncode != 0:
+        raise NotMeasured(f"no database: {migrated.stderr}")
+    token = server.create_token(environ)
+    if rows:
+        run.say(f"filling a database with {rows:,} files")
+        fill(environ, rows)
+    with server.running(data_dir, token=token, asgi=asgi, settings=given) as service:
+        yield Coffer(name, service.port, token, data_dir / "files", service)
+
+
+def fill(environ: Mapping[str, str], rows: int) -> None:
+    command = [sys.executable, "-m", "bench.fill", str(rows)]
+    done = subprocess.run(
+        command, cwd=HERE.parent, env=environ, capture_output=True, text=True, check=False, timeout=600
+    )
+    if done.returncode != 0:
+        raise NotMeasured(f"the database was not filled: {done.stderr}")
+
+
+@contextmanager
+def peers(run: Run, ours: Coffer) -> Iterator[list[Target]]:
+    """Apollo Server and GraphQL Yoga over the same SQLite file, for the same tokens."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(_peer(run, name, ours)) for name in PEERS]
+
+
+@contextmanager
+def _peer(run: Run, name: str, ours: Coffer) -> Iterator[Target]:
+    port, kept = server.free_port(), run.folder / name.lower()
+    database = ours.service.data_dir / "coffer.sqlite3"
+    command = ["node", str(HERE / f"{name.lower()}.mjs"), str(port), str(database), str(kept)]
+    log_path = run.folder / f"{name.lower()}.log"
+    with log_path.open("wb") as log:
+        # The environment names the folder for scratch: graphql-upload writes there first.
+        process = subprocess.Popen(
+            command, env=ours.service.environ | {"NODE_ENV": "production"}, stdout=log, stderr=log
+        )
+    try:
+        server.wait_for(f"{name} at its port", lambda: process.poll() is not None or listens(port), 30)
+        if process.poll() is not None:
+            raise NotMeasured(f"{name} ended before it listened: {log_path.read_text()[-500:]}")
+        yield Target(name, port, ours.token, kept)
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
