@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from bench import wire
 from bench.run import MIB, NotMeasured, Run
 from bench.services import HERE, Target
 
@@ -25,10 +26,6 @@ PAGE = """query Page($first: Int!, $after: String) { files(first: $first, after:
   } }
   pageInfo { hasNextPage endCursor }
 } }"""
-UPLOAD = (
-    "mutation ($f: Upload!) { uploadFile(input: {file: $f}) { __typename ... on File { id size sha256 } } }"
-)
-_BOUNDARY = "coffer-bench-1f7c29d05a"
 
 
 @dataclass(frozen=True)
@@ -48,15 +45,15 @@ class Body:
         """A multipart body with one file of so many random bytes."""
         digest = hashlib.sha256()
         with path.open("wb") as file:
-            file.write(upload_head())
+            file.write(wire.UPLOAD_HEAD)
             left = size
             while left:
                 piece = secrets.token_bytes(min(left, MIB))
                 digest.update(piece)
                 file.write(piece)
                 left -= len(piece)
-            file.write(_TAIL)
-        return cls(path, UPLOAD_TYPE, digest.hexdigest())
+            file.write(wire.UPLOAD_TAIL)
+        return cls(path, wire.UPLOAD_TYPE, digest.hexdigest())
 
     @classmethod
     def query(cls, path: Path, query: str, **variables: Any) -> Self:
@@ -64,37 +61,12 @@ class Body:
         return cls(path, "application/json")
 
 
-UPLOAD_TYPE = f"multipart/form-data; boundary={_BOUNDARY}"
-_TAIL = f"\r\n--{_BOUNDARY}--\r\n".encode()
-
-
-def upload_head() -> bytes:
-    """All of a multipart body that comes before the bytes of its one file."""
-    operations = json.dumps({"query": UPLOAD, "variables": {"f": None}})
-    parts = [
-        ('name="operations"', operations + "\r\n"),
-        ('name="map"', '{"0": ["variables.f"]}\r\n'),
-        ('name="0"; filename="content.bin"\r\nContent-Type: application/octet-stream', ""),
-    ]
-    return "".join(
-        f"--{_BOUNDARY}\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}" for head, content in parts
-    ).encode()
-
-
-def request_head(port: int, token: str, content_type: str, length: int) -> bytes:
-    return (
-        f"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n"
-        f"Content-Type: {content_type}\r\nContent-Length: {length}\r\nApollo-Require-Preflight: 1\r\n"
-        "Accept: application/json\r\nConnection: close\r\n\r\n"
-    ).encode()
-
-
 def send(target: Target, body: Body) -> float:
     """Send the body and take the answer; seconds. The kernel copies the file to the socket (sendfile(2)), so
     that the client takes as little of the second processor as a client can."""
     begun = time.perf_counter()
     with contextlib.closing(socket.create_connection(("127.0.0.1", target.port), timeout=PATIENCE)) as to:
-        to.sendall(request_head(target.port, target.token, body.content_type, body.size))
+        to.sendall(wire.request_head(target.port, target.token, body.content_type, body.size))
         with body.path.open("rb") as file:
             to.sendfile(file)
         status, answer = _answer(to)

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,24 +62,31 @@ def coffer(
     settings: Mapping[str, str] | None = None,
 ) -> Iterator[Coffer]:
     """The service over a database of its own with so many files in it."""
-    data_dir = run.folder / name.lower().replace(" ", "-")
-    data_dir.mkdir()
-    profiles = run.folder / "profiles.toml"
-    profiles.write_text(_PROFILES)
-    given = _SETTINGS | {"COFFER_PROFILES": str(profiles)} | dict(settings or {})
-    environ = server.environment(data_dir, server.free_port(), given)
+    with tempfile.TemporaryDirectory(prefix=f"{name.lower()}-", dir=run.folder) as folder:
+        data_dir = Path(folder) / "data"
+        data_dir.mkdir()
+        profiles = Path(folder) / "profiles.toml"
+        profiles.write_text(_PROFILES)
+        given = _SETTINGS | {"COFFER_PROFILES": str(profiles)} | dict(settings or {})
+        token = _prepared(run, data_dir, given, rows)
+        with server.running(data_dir, token=token, asgi=asgi, settings=given) as service:
+            yield Coffer(name, service.port, token, data_dir / "files", service)
+
+
+def _prepared(run: Run, data_dir: Path, settings: Mapping[str, str], rows: int) -> str:
+    """Make the database with so many files in it; a token for it."""
+    environ = server.environment(data_dir, server.free_port(), settings)
     migrated = server.manage("migrate", "--verbosity", "0", environ=environ)
     if migrated.returncode != 0:
         raise NotMeasured(f"no database: {migrated.stderr}")
     token = server.create_token(environ)
     if rows:
         run.say(f"filling a database with {rows:,} files")
-        fill(environ, rows)
-    with server.running(data_dir, token=token, asgi=asgi, settings=given) as service:
-        yield Coffer(name, service.port, token, data_dir / "files", service)
+        _fill(environ, rows)
+    return token
 
 
-def fill(environ: Mapping[str, str], rows: int) -> None:
+def _fill(environ: Mapping[str, str], rows: int) -> None:
     command = [sys.executable, "-m", "bench.fill", str(rows)]
     done = subprocess.run(
         command, cwd=HERE.parent, env=environ, capture_output=True, text=True, check=False, timeout=600

@@ -5,7 +5,7 @@ line of standard input. Says "ready" when all are under way, and how many still 
 import asyncio
 import sys
 
-from bench.load import UPLOAD_TYPE, request_head, upload_head
+from bench.wire import UPLOAD_HEAD, UPLOAD_TYPE, request_head
 
 _RATE = 20_000  # bytes a second
 _STEP = 0.1  # seconds
@@ -16,7 +16,7 @@ async def _client(port: int, token: str, under_way: asyncio.Event) -> None:
     """Ends only if the server ends it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(request_head(port, token, UPLOAD_TYPE, _LENGTH) + upload_head())
+        writer.write(request_head(port, token, UPLOAD_TYPE, _LENGTH) + UPLOAD_HEAD)
         answer = asyncio.create_task(reader.read(1))
         while not answer.done():
             writer.write(bytes(int(_RATE * _STEP)))
