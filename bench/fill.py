@@ -9,15 +9,8 @@ from datetime import UTC, datetime
 
 import django
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-django.setup()
-
-from django.db import connection  # noqa: E402
-
-from accounts.models import User  # noqa: E402
-from files.models import File  # noqa: E402
-
 START = datetime(2020, 1, 1, tzinfo=UTC)  # row number i, from 1 on, is i seconds younger
+_MOMENT = f"{START.timestamp():.0f} + i"
 
 # What differs from row to row, by number `i`; every other column is that of the first row, which is made by
 # the model: so a column that a later migration adds has what the model gives it.
@@ -29,7 +22,7 @@ _SQLITE = {
     "md5": "printf('%032x', i)",
     "sha256": "printf('%064x', i)",
     "key": "'default/2026/01/31/' || printf('%032x', i) || '.png'",
-    "created_at": "strftime('%Y-%m-%d %H:%M:%S', 1577836800 + i, 'unixepoch')",
+    "created_at": f"strftime('%Y-%m-%d %H:%M:%S', {_MOMENT}, 'unixepoch')",
 }
 _POSTGRESQL = {
     "id": "lpad(to_hex(i), 32, '0')::uuid",
@@ -39,7 +32,7 @@ _POSTGRESQL = {
     "md5": "lpad(to_hex(i), 32, '0')",
     "sha256": "lpad(to_hex(i), 64, '0')",
     "key": "'default/2026/01/31/' || lpad(to_hex(i), 32, '0') || '.png'",
-    "created_at": "to_timestamp(1577836800 + i)",
+    "created_at": f"to_timestamp({_MOMENT})",
 }
 _NUMBERS = {
     "sqlite": "WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < {})",
@@ -50,6 +43,11 @@ _SETTLE = {"sqlite": "PRAGMA wal_checkpoint(TRUNCATE)", "postgresql": "VACUUM AN
 
 
 def fill(rows: int) -> None:
+    from django.db import connection
+
+    from accounts.models import User
+    from files.models import File
+
     owner, _ = User.objects.get_or_create(username="alice")
     first = File.objects.create(
         owner=owner,
@@ -67,7 +65,7 @@ def fill(rows: int) -> None:
         created_at=START,
     )
     differing = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}[connection.vendor]
-    columns = [field.column for field in File._meta.concrete_fields]
+    columns = [field.column for field in File._meta.concrete_fields if field.column]
     selected = ", ".join(differing.get(column, f"first.{column}") for column in columns)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -79,4 +77,6 @@ def fill(rows: int) -> None:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    django.setup()
     fill(int(sys.argv[1]))

@@ -25,7 +25,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -62,10 +65,13 @@ CASES = (
 MEMORY_BAR = 40.0  # MB, for a JPEG of 12 MP to 300
 
 
+type Job = Callable[..., int]  # of path, sides (pixels) and format: bytes that were made
+
+
 # --- what is measured ------------------------------------------------------------------------------
 
 
-def coffer() -> Callable[[str, list[int], str], int]:
+def coffer() -> Job:
     from files import rendering
     from files.variations import Format, Variation
 
@@ -78,7 +84,7 @@ def coffer() -> Callable[[str, list[int], str], int]:
     return job
 
 
-def sandboxed() -> Callable[[str, list[int], str], int]:
+def sandboxed() -> Job:
     """The same, called as the service calls it."""
     from files import rendering, sandbox
     from files.variations import Format, Variation
@@ -92,11 +98,11 @@ def sandboxed() -> Callable[[str, list[int], str], int]:
     return job
 
 
-def pillow() -> Callable[[str, list[int], str], int]:
+def pillow() -> Job:
     """As Pillow's documentation has one write it, with Coffer's filter and encoders."""
     from PIL import Image, ImageOps
 
-    options = {
+    options: dict[str, dict[str, Any]] = {
         "jpeg": {"quality": QUALITY["jpeg"], "progressive": True, "optimize": True},
         "png": {},
         "webp": {"quality": QUALITY["webp"], "method": 4},
@@ -117,7 +123,7 @@ def pillow() -> Callable[[str, list[int], str], int]:
     return job
 
 
-def vips() -> Callable[[str, list[int], str], int]:
+def vips() -> Job:
     import pyvips
 
     encoders = {
@@ -138,7 +144,12 @@ def vips() -> Callable[[str, list[int], str], int]:
     return job
 
 
-WORKERS = {"coffer": coffer, SANDBOX: sandboxed, "pillow": pillow, "pyvips": vips}
+WORKERS: dict[str, Callable[[], Job]] = {
+    "coffer": coffer,
+    SANDBOX: sandboxed,
+    "pillow": pillow,
+    "pyvips": vips,
+}
 
 
 def work(engine: str) -> None:
@@ -172,7 +183,7 @@ def make_pictures(folder: Path) -> None:
     large.resize((8000, 6000), Image.Resampling.BICUBIC).save(folder / "48mp.jpeg", quality=90)
 
 
-def picture(width: int, height: int):
+def picture(width: int, height: int) -> "Image.Image":
     from PIL import Image, ImageChops, ImageDraw
 
     chance = random.Random(2026)
@@ -329,6 +340,11 @@ def row(file: IO[str], *cells: str) -> None:
     print("| " + " | ".join(cells) + " |", file=file)
 
 
+def _kill(running: list[Worker]) -> None:
+    for each in list(running):
+        each.process.kill()
+
+
 def progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -354,7 +370,7 @@ def main() -> None:
     until = time.monotonic() + arguments.seconds
     running: list[Worker] = []
     # Twice the time is more than the last round and the memory can take: something hangs.
-    stop = threading.Timer(2 * arguments.seconds, lambda: [each.process.kill() for each in list(running)])
+    stop = threading.Timer(2 * arguments.seconds, _kill, (running,))
     stop.daemon = True
     stop.start()
     with tempfile.TemporaryDirectory() as folder:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 from statistics import median
 
+from bench.fill import START
 from bench.load import PAGE, Body, ask, requests_per_second
 from bench.run import NotMeasured, Run
 from bench.services import PEERS, Coffer, Target, coffer, peers
@@ -88,8 +89,6 @@ def _depth(run: Run, database: str, settings: dict[str, str]) -> list[Row]:
 
 def _cursor_before(ours: Target, number: int, rows: int) -> str:
     """The cursor of the row before that page, by asking for the files up to its moment."""
-    from bench.fill import START
-
     row = rows - (number - 1) * _PAGE_SIZE + 1  # the newest has the highest number
     at = START + timedelta(seconds=row)
     cursor: str = ask(ours, _STANDING, at=at.isoformat())["files"]["edges"][0]["cursor"]

@@ -102,9 +102,9 @@ _inherited: list[dict[str, _Pool]] = []
 
 
 def _close_all() -> None:
-    """SQLite remembers which locks its process has on a file that it has open: a child would take the parent's
-    for its own and ask for none, and the next process to close the file would take the log away, with what
-    the child has committed."""
+    """SQLite remembers which locks its process has on a file that it has open: a child would take the
+    parent's for its own and ask for none, and the next process to close the file would take the log away,
+    with what the child has committed."""
     for pool in _pools.values():
         pool.clear()
 
