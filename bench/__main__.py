@@ -55,7 +55,7 @@ class Group:
 GROUPS = {
     "upload": Group("1 GiB upload against Apollo, Yoga and MD5 alone", "uploads", "measure", 4),
     "written": Group("bytes written to disk for each byte uploaded", "uploads", "measure_written", 3),
-    "memory": Group("memory during a 2 GiB upload, and 64 at once", "memory", "measure", 7),
+    "memory": Group("memory during a 2 GiB upload, and 64 at once", "memory", "measure", 5),
     "small": Group("uploads of 20 KiB a second against Apollo and Yoga", "rates", "measure_small", 2),
     "pages": Group("pages of files a second against Apollo and Yoga", "rates", "measure_pages", 1),
     "depth": Group("page 10,000 against page 1, SQLite and PostgreSQL", "rates", "measure_depth", 4),
@@ -163,8 +163,8 @@ def _report(rows: Sequence[Row], given: argparse.Namespace, load: float) -> None
     python, node = platform.python_version(), _node()
     print(
         f"{datetime.now(UTC):%-d %B %Y}; {machine.processors()} x {machine.name()}, Python {python}, "
-        f"Django {metadata.version('Django')}, Node {node}; {given.rounds} rounds"
-        f"{', tiny sizes' if given.quick else ''}; load at the start {load:.1f}.\n"
+        f"Django {metadata.version('Django')}, Node {node}; at most {given.rounds} rounds"
+        f"{' of tiny sizes' if given.quick else ''}; load at the start {load:.1f}.\n"
     )
     print((markdown if given.markdown else plain)(rows))
 

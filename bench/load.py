@@ -67,9 +67,9 @@ def send(target: Target, body: Body) -> float:
     begun = time.perf_counter()
     with contextlib.closing(socket.create_connection(("127.0.0.1", target.port), timeout=PATIENCE)) as to:
         to.sendall(wire.request_head(target.port, target.token, body.content_type, body.size))
-        with body.path.open("rb") as file:
-            to.sendfile(file)
-        status, answer = _answer(to)
+        with body.path.open("rb") as file, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            to.sendfile(file)  # who does not want all of it may have answered, which says more
+        status, answer = _answer(target, to)
     took = time.perf_counter() - begun
     found = json.loads(answer) if status == 200 else {}
     if "errors" in found or "data" not in found or body.sha256.encode() not in answer:
@@ -132,7 +132,10 @@ def _connected(port: int) -> Iterator[http.client.HTTPConnection]:
         yield connection
 
 
-def _answer(connection: socket.socket) -> tuple[int, bytes]:
+def _answer(target: Target, connection: socket.socket) -> tuple[int, bytes]:
     with contextlib.closing(http.client.HTTPResponse(connection, method="POST")) as answer:
-        answer.begin()
-        return answer.status, answer.read()
+        try:
+            answer.begin()
+            return answer.status, answer.read()
+        except (http.client.HTTPException, OSError) as error:
+            raise NotMeasured(f"{target.name} gave no answer: {error!r}") from None

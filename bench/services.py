@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,12 @@ from tests.e2e.server import Service
 
 HERE = Path(__file__).resolve().parent
 PEERS = ("Apollo", "Yoga")
-SERVERS = {"WSGI": False, "ASGI": True}  # by whether it is uvicorn, or `manage.py run`
-SERVED_AS = "WSGI"  # what `make run` starts: the one that has to stand slow clients
+# How Coffer is started, as arguments for Python.
+SERVERS = {
+    "WSGI": ("manage.py", "run"),
+    "ASGI": ("-m", "uvicorn", "config.asgi:application", "--host", "127.0.0.1", "--port", "{port}"),
+}
+IN_PRODUCTION = SERVERS["WSGI"]  # the one that slow clients are let loose on
 
 # A file may be larger here than anybody would allow, and one client may ask as fast as it can.
 _PROFILES = '[default]\nmax_size = "16 GiB"\ntypes = ["*/*"]\n'
@@ -57,7 +61,7 @@ def coffer(
     run: Run,
     name: str = "Coffer",
     *,
-    asgi: bool = False,
+    command: Sequence[str] = SERVERS["WSGI"],
     rows: int = 0,
     settings: Mapping[str, str] | None = None,
 ) -> Iterator[Coffer]:
@@ -69,8 +73,34 @@ def coffer(
         profiles.write_text(_PROFILES)
         given = _SETTINGS | {"COFFER_PROFILES": str(profiles)} | dict(settings or {})
         token = _prepared(run, data_dir, given, rows)
-        with server.running(data_dir, token=token, asgi=asgi, settings=given) as service:
-            yield Coffer(name, service.port, token, data_dir / "files", service)
+        environ = server.environment(data_dir, server.free_port(), given)
+        with _serving(name, environ, token, command) as target:
+            yield target
+
+
+@contextmanager
+def beside(ours: Coffer, name: str, command: Sequence[str]) -> Iterator[Coffer]:
+    """One more service over the same data, which has done nothing yet."""
+    with _serving(
+        name, ours.service.environ | {"PORT": str(server.free_port())}, ours.token, command
+    ) as more:
+        yield more
+
+
+@contextmanager
+def _serving(name: str, environ: dict[str, str], token: str, command: Sequence[str]) -> Iterator[Coffer]:
+    port, data_dir = int(environ["PORT"]), Path(environ["DATA_DIR"])
+    log_path = data_dir.with_name(f"{port}.log")
+    arguments = [sys.executable, *(each.format(port=port) for each in command)]
+    process = _start(arguments, environ, log_path)
+    service = Service(
+        process=process, port=port, data_dir=data_dir, log_path=log_path, environ=environ, token=token
+    )
+    try:
+        _wait(name, process, port, log_path)
+        yield Coffer(name, port, token, data_dir / "files", service)
+    finally:
+        service.stop()
 
 
 def _prepared(run: Run, data_dir: Path, settings: Mapping[str, str], rows: int) -> str:
@@ -108,15 +138,10 @@ def _peer(run: Run, name: str, ours: Coffer) -> Iterator[Target]:
     database = ours.service.data_dir / "coffer.sqlite3"
     command = ["node", str(HERE / f"{name.lower()}.mjs"), str(port), str(database), str(kept)]
     log_path = run.folder / f"{name.lower()}.log"
-    with log_path.open("wb") as log:
-        # The environment names the folder for scratch: graphql-upload writes there first.
-        process = subprocess.Popen(
-            command, env=ours.service.environ | {"NODE_ENV": "production"}, stdout=log, stderr=log
-        )
+    # The environment names the folder for scratch: graphql-upload writes there first.
+    process = _start(command, ours.service.environ | {"NODE_ENV": "production"}, log_path)
     try:
-        server.wait_for(f"{name} at its port", lambda: process.poll() is not None or listens(port), 30)
-        if process.poll() is not None:
-            raise NotMeasured(f"{name} ended before it listened: {log_path.read_text()[-500:]}")
+        _wait(name, process, port, log_path)
         yield Target(name, port, ours.token, kept)
     finally:
         process.terminate()
@@ -125,6 +150,19 @@ def _peer(run: Run, name: str, ours: Coffer) -> Iterator[Target]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _start(command: Sequence[str], environ: Mapping[str, str], log_path: Path) -> subprocess.Popen[bytes]:
+    with log_path.open("wb") as log:
+        return subprocess.Popen(
+            command, cwd=HERE.parent, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+
+
+def _wait(name: str, process: subprocess.Popen[bytes], port: int, log_path: Path) -> None:
+    server.wait_for(f"{name} at its port", lambda: process.poll() is not None or listens(port), 60)
+    if process.poll() is not None:
+        raise NotMeasured(f"{name} ended before it listened: {log_path.read_text()[-500:]}")
 
 
 def listens(port: int) -> bool:

@@ -12,7 +12,7 @@ from statistics import median
 
 from bench.load import PAGE, Body
 from bench.run import NotMeasured, Run
-from bench.services import HERE, SERVED_AS, SERVERS, Target, coffer
+from bench.services import HERE, IN_PRODUCTION, Target, coffer
 from bench.table import Bar, Row, compared, percentile
 
 _BAR = Bar(2)
@@ -22,12 +22,10 @@ _PATIENCE = 10.0  # seconds; a query that is not answered by then counts as long
 
 def measure(run: Run) -> list[Row]:
     body = Body.query(run.folder / "page.json", PAGE, first=50)
-    with coffer(run, asgi=SERVERS[SERVED_AS], rows=_ROWS) as ours:
+    with coffer(run, command=IN_PRODUCTION, rows=_ROWS) as ours:
         ways = {"none": partial(_alone, run, ours, body), "beside": partial(_beside, run, ours, body)}
         found = {name: median(each) for name, each in run.turns(ways).items()}
-    what = (
-        f"p99 of a client that queries while {run.scale.slow_clients} others upload at 20 KB/s ({SERVED_AS})"
-    )
+    what = f"p99 of a client that queries while {run.scale.slow_clients} others upload at 20 KB/s"
     show = lambda value: f"{value * 1000:.1f} ms"  # noqa: E731
     return [compared(what, found["beside"], found["none"], by="nobody uploads", show=show, bar=_BAR)]
 

@@ -60,8 +60,8 @@ def measure_written(run: Run) -> list[Row]:
     size = run.scale.large * MIB
     body = Body.upload(run.folder / "body.bin", size)
     rows = []
-    for name, asgi in SERVERS.items():
-        with coffer(run, name, asgi=asgi) as ours:
+    for name, command in SERVERS.items():
+        with coffer(run, name, command=command) as ours:
             written = run.turns({name: partial(_written, ours, body)}, rounds=1)[name][0]
         what = f"disk bytes written per byte uploaded, {sized(run.scale.large)} to a local disk, {name}"
         rows.append(

@@ -12,6 +12,7 @@ await run(async (port, db, folder) => {
     schema: createSchema({ typeDefs, resolvers: resolvers(db, folder, open) }),
     context: ({ request }) => ({ viewer: viewerOf(request.headers.get("authorization")) }),
     graphiql: false,
+    maxRequestBodySize: 8 * 1024 ** 3,
     logging: "error",
   });
   createServer(yoga).listen(port, "127.0.0.1");
