@@ -40,7 +40,10 @@ GIB = 1024**3
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that one function measures; `disk` in GiB is what it needs for scratch at full scale."""
+    """Rows that one function measures; `disk` in GiB is what it needs for scratch at full scale.
+
+    The module is imported when its turn comes: those that start the service need Django to be set up.
+    """
 
     about: str
     module: str
@@ -88,6 +91,9 @@ def main() -> int:
             except (NotMeasured, OSError, AssertionError, subprocess.SubprocessError, ValueError) as error:
                 failures[title] = f"{type(error).__name__}: {error}"
                 _say(f"  not measured: {failures[title]}")
+            except KeyboardInterrupt:  # what was found until then is worth its line
+                failures[title] = "interrupted"
+                break
     _report(rows, given, load)
     for title, failure in failures.items():
         print(f"{title} could not be measured: {failure}", file=sys.stderr)

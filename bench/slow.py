@@ -17,6 +17,8 @@ from bench.table import Bar, Row, compared, percentile
 
 _BAR = Bar(2)
 _ROWS = 1000
+# Which process of the server, and whether a free thread, is decided when a client connects.
+_PER_CONNECTION = 20  # queries
 _PATIENCE = 10.0  # seconds; a query that is not answered by then counts as long as this
 
 
@@ -40,7 +42,7 @@ def _beside(run: Run, target: Target, body: Body) -> float:
 
 
 def _latencies(target: Target, body: Body, seconds: float) -> list[float]:
-    """Of one query after another, over one connection for as long as it holds."""
+    """Of one query after another, over one connection for a few of them and then the next."""
     content = body.path.read_bytes()
     headers = {"Authorization": f"Bearer {target.token}", "Content-Type": body.content_type}
     found: list[float] = []
@@ -57,6 +59,8 @@ def _latencies(target: Target, body: Body, seconds: float) -> list[float]:
             except TimeoutError:
                 connection.close()  # and opened again by the next request
             found.append(time.perf_counter() - begun)
+            if len(found) % _PER_CONNECTION == 0:
+                connection.close()
     return found
 
 
