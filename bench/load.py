@@ -122,7 +122,8 @@ def requests_per_second(run: Run, target: Target, body: Body, clients: int) -> f
         raise NotMeasured(f"autocannon failed: {done.stderr[-500:]}")
     found: Mapping[str, Any] = json.loads(done.stdout)
     if found["non2xx"] or found["errors"] or not found["requests"]["total"]:
-        raise NotMeasured(f"{target.name}: {found['non2xx']} were refused and {found['errors']} failed")
+        answered = f"{found['requests']['total']} requests were answered"
+        raise NotMeasured(f"{target.name}: {answered}, {found['non2xx']} refused, {found['errors']} failed")
     return float(found["requests"]["total"] / found["duration"])
 
 
