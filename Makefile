@@ -59,7 +59,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help run demo test test-browser test-long test-storage screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench bench-images clean rebuild
+.PHONY: help run demo redis-server test test-browser test-long test-storage screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench bench-images clean rebuild
 
 help: ## list what make can do
 	@echo "Coffer: make TARGET"
@@ -118,8 +118,19 @@ demo: $(RUN_STAMP) ## fill the database with files to look at; ARGS="--user alic
 test: $(DEV_STAMP) ## run the tests; ARGS="-k name" passes arguments to pytest
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
-test-long: $(DEV_STAMP) ## kill the service at each step, send what sticks in decoders, fill buckets
+test-long: $(DEV_STAMP) redis-server ## kill the service and workers at each step, send what sticks in decoders, fill buckets
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/long $(ARGS)
+
+# The queue of some tests; not on PyPI. Debian starts one at its installation unless it is told not to; the
+# tests start their own.
+redis-server:
+	@command -v $@ >/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $@ >/dev/null; \
+		else \
+			echo "Workers are tested over Redis: install it (on Debian: apt-get install $@)." >&2; exit 1; \
+		fi; \
+	}
 
 test-browser: $(DEV_STAMP) $(CHROMIUM) ## drive the pages in Chromium; ARGS as for test
 	@$(BIN)/python -m pytest tests/browser $(ARGS)

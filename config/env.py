@@ -16,7 +16,7 @@ from typing import Any
 import environs
 from environs import validate
 
-from config import storages
+from config import queues, storages
 from files.profiles import parse_size
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +48,8 @@ class Env:
     max_batch: int
     rate_limit_user: int
     rate_limit_address: int
+    tasks_backend: str
+    redis_url: str | None
     log_level: str
     failpoint: str
 
@@ -103,20 +105,23 @@ def read() -> Env:
             "RATE_LIMIT_ADDRESS", 0 if debug else 600, validate=validate.Range(min=0)
         ),
         "max_batch": env.int("MAX_BATCH", 0, validate=validate.Range(0, 100)),
+        "tasks_backend": env.str("TASKS_BACKEND", "immediate", validate=validate.OneOf(queues.BACKENDS)),
+        "redis_url": env.str("REDIS_URL", None, validate=queues.check_redis_url),
         "log_level": env.str(
             "LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
         ),
         "failpoint": _failpoint(env),
     }
+    wrong = wrong_storages | queues.problems(values["tasks_backend"], values["redis_url"])
     secret_key = env.str("SECRET_KEY", None, validate=_strong)
     if env_file and not Path(env_file).exists():
         raise InvalidEnvironment({"ENV_FILE": [f"there is no file {env_file}."]})
     try:
         env.seal()
     except environs.EnvValidationError as error:
-        raise InvalidEnvironment(wrong_storages | _problems(error)) from None
-    if wrong_storages:
-        raise InvalidEnvironment(wrong_storages)
+        raise InvalidEnvironment(wrong | _problems(error)) from None
+    if wrong:
+        raise InvalidEnvironment(wrong)
     return Env(secret_key=secret_key or _kept_secret_key(data_dir), **values)
 
 

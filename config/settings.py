@@ -6,6 +6,7 @@ import django_stubs_ext
 from django.utils.csp import CSP
 
 from config import env as environment
+from config import queues
 from files import profiles
 
 django_stubs_ext.monkeypatch()  # lets ModelAdmin[File] and its like be written without quotes
@@ -37,6 +38,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "strawberry_django",
+    *queues.apps(ENV.tasks_backend),
 ]
 
 MIDDLEWARE = [
@@ -103,13 +105,14 @@ def _database() -> dict[str, Any]:
 
 DATABASES = {"default": _database()}
 
-# Counters of the rate limit and little else; a shared cache takes its place where several machines serve.
-CACHES = {
-    "default": {
-        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-        "OPTIONS": {"MAX_ENTRIES": 100_000},
-    }
-}
+CACHES = {"default": queues.cache(ENV.redis_url)}
+
+# --- background work -------------------------------------------------------------------------------
+
+TASKS_BACKEND = ENV.tasks_backend
+TASKS = queues.tasks(ENV.tasks_backend)
+RQ_QUEUES = queues.rq_queues(ENV.redis_url)
+RQ_SHOW_ADMIN_LINK = False  # its pages let staff delete what is queued; `rq info` shows it
 
 # --- bytes -----------------------------------------------------------------------------------------
 

@@ -50,6 +50,10 @@ class FileQuerySet(models.QuerySet["File"]):
             return self
         return self.filter(models.Q(owner=user) | models.Q(visibility=Visibility.PUBLIC))
 
+    def with_made(self) -> Self:
+        """With the renditions that are made, of all files by one query."""
+        return self.prefetch_related(MADE)
+
     def name_contains(self, text: str) -> Self:
         """Whatever the case of the letters."""
         if connections[self.db].vendor == "sqlite" and not text.isascii():
@@ -107,6 +111,8 @@ class File(models.Model):
 
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    made: list["Rendition"]  # where `MADE` was fetched
 
     objects = FileQuerySet.as_manager()
 
@@ -166,3 +172,21 @@ class Rendition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.file_id} {self.variation}"
+
+
+MADE = models.Prefetch(
+    "renditions",
+    Rendition.objects.filter(made_at__isnull=False).only("file_id", "variation"),
+    to_attr="made",
+)
+
+
+class Worker(models.Model):
+    """A process that does background work by the queue in the database, and when it was last heard of. What
+    it was running when it fell silent is run again."""
+
+    name = models.CharField(max_length=64, primary_key=True)
+    seen_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.name

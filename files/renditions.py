@@ -15,13 +15,16 @@ from datetime import timedelta
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from files import failpoints, rendering, sandbox, storage
 from files.errors import FileError, InvalidRendition, StorageUnavailable
+from files.geometry import FocalPoint
 from files.models import File, Rendition
+from files.profiles import UploadProfile
 from files.rendering import Rendered
 from files.variations import Format, Variation
 
@@ -85,9 +88,22 @@ def get_or_make(file: File, variation: Variation) -> Rendition:
         time.sleep(_POLL)
 
 
-def make_all(file: File, variations: Iterable[Variation]) -> None:
-    """Make of one decode those that nobody has made or is making. Raises as `get_or_make`."""
+def presets(file: File) -> dict[str, Variation]:
+    """What the file's profile has names for, each as it is made before anybody asks."""
+    profile: UploadProfile | None = settings.UPLOAD_PROFILES.get(file.profile)
+    focal = FocalPoint(file.focal_x, file.focal_y)
+    # Of AUTO's formats the one that nearly all clients accept.
+    return {
+        name: negotiated(file, preset.focused(focal), Format.WEBP.content_type)
+        for name, preset in (profile.presets if profile else {}).items()
+    }
+
+
+def make_all(file: File, variations: Iterable[Variation]) -> bool:
+    """Make of one decode those that nobody has made or is making; whether all are made by now. Raises as
+    `get_or_make`."""
     claims: dict[Rendition, Variation] = {}
+    others = False
     with _given_back(claims):
         for variation in variations:
             rendition = Rendition.objects.filter(file=file, variation=str(variation)).first()
@@ -96,8 +112,11 @@ def make_all(file: File, variations: Iterable[Variation]) -> None:
             claim = _claim(file, variation) if rendition is None else _inherit(file, variation, rendition)
             if claim is not None:
                 claims[claim] = variation
+            else:
+                others = True
     if claims:
         _make(file, claims)
+    return not others
 
 
 def forget(rendition: Rendition) -> None:

@@ -159,7 +159,7 @@ def update(*, viewer: User, file_id: UUID, changes: Description) -> File:
         profile = settings.UPLOAD_PROFILES.get(file.profile)
         moves = storage.alias_for(profile, file.visibility) != file.storage and "visibility" in fields
         if moves:
-            transaction.on_commit(lambda: tasks.relocate.enqueue(str(file_id)), robust=True)
+            tasks.enqueue_on_commit(tasks.relocate, file_id)
     if moves:
         with _database_errors():
             file.refresh_from_db(fields=["storage"])  # by default the move is done by now
@@ -277,7 +277,7 @@ def _keep(
             inserted = True
             failpoints.reach("upload.inserted")
             if file.is_image and profile.presets:
-                transaction.on_commit(lambda: tasks.make_presets.enqueue(str(file_id)), robust=True)
+                tasks.enqueue_on_commit(tasks.make_presets, file_id)
         failpoints.reach("upload.committed")
         return file
     except BaseException as error:

@@ -1,9 +1,11 @@
 """How often somebody may ask: counted by the minute, for each user, and for each address without a user.
 
 In Django's cache: with the default one each process counts for itself, with a shared one all count together.
-A fixed window lets twice the limit through around its edge, which is enough to keep a service up.
+A fixed window lets twice the limit through around its edge, which is enough to keep a service up. A cache
+that is down limits nobody: what it protects is needed more than it.
 """
 
+import logging
 import time
 
 from django.conf import settings
@@ -13,6 +15,8 @@ from graphql import GraphQLError
 
 from accounts.viewer import Viewer
 from graph.origin import client_address
+
+logger = logging.getLogger(__name__)
 
 WINDOW = 60  # seconds
 CODE = "RATE_LIMITED"
@@ -39,7 +43,7 @@ def count(request: HttpRequest, viewer: Viewer, operations: int) -> None:
 def check(request: HttpRequest, viewer: Viewer) -> None:
     """Without counting, for what is known before the operation is. Raises RateLimited."""
     limit = _limit(viewer)
-    if limit and cache.get(_key(request, viewer), 0) >= limit:
+    if limit and _counted(_key(request, viewer)) >= limit:
         raise RateLimited(limit)
 
 
@@ -53,9 +57,20 @@ def _key(request: HttpRequest, viewer: Viewer) -> str:
     return f"rate:{who}:{int(time.time()) // WINDOW}"
 
 
-def _add(key: str, operations: int) -> int:
-    cache.add(key, 0, timeout=2 * WINDOW)
+def _counted(key: str) -> int:
     try:
+        return int(cache.get(key, 0))
+    except Exception as error:  # whatever a cache raises
+        logger.warning("The cache failed, and nobody is limited: %r", error)
+        return 0
+
+
+def _add(key: str, operations: int) -> int:
+    try:
+        cache.add(key, 0, timeout=2 * WINDOW)
         return int(cache.incr(key, operations))
     except ValueError:  # the cache was emptied in between
         return operations
+    except Exception as error:  # whatever a cache raises
+        logger.warning("The cache failed, and nobody is limited: %r", error)
+        return 0

@@ -13,6 +13,8 @@ for name in (
     "STORAGES",
     "USE_S3_STORAGE",
     "DATABASE_URL",
+    "TASKS_BACKEND",
+    "REDIS_URL",
     "COFFER_PROFILES",
     "USER_QUOTA",
     "DEBUG",

@@ -5,8 +5,10 @@ import time
 import pytest
 from django.core.cache import cache
 
+from config import queues
 from files.models import File
 from graph import rate_limit
+from tests.e2e.server import free_port
 
 VIEWER = "{ viewer { username } }"
 NOW = 1_800_000_000 - 1_800_000_000 % rate_limit.WINDOW + 10  # ten seconds into a window
@@ -88,6 +90,14 @@ def test_an_upload_too_many_is_refused_and_nothing_is_kept(api, storage_root):
 def test_zero_is_no_limit(api, settings):
     settings.RATE_LIMIT_USER = 0
     assert not any(refused(api.post(VIEWER)) for _ in range(10))
+
+
+def test_a_cache_that_is_down_limits_nobody(api, settings, caplog):
+    settings.CACHES = {"default": queues.cache(f"redis://127.0.0.1:{free_port()}/0")}
+    assert not any(refused(api.post(VIEWER)) for _ in range(5))
+    assert api.upload(b"bytes")["__typename"] == "File"
+    assert "nobody is limited" in caplog.text
+    settings.CACHES = {"default": queues.cache(None)}
 
 
 def test_a_document_that_is_refused_anyway_does_not_count(api):

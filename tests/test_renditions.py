@@ -20,6 +20,7 @@ from files import profiles, rendering, renditions, sandbox, services, signing, s
 from files.disk import DiskStorage
 from files.errors import InvalidImage, StorageUnavailable
 from files.models import File, Rendition
+from files.tasks import PresetsUnfinished
 from files.variations import LADDER, Format, Variation
 from tests.api import Api, keep, picture
 from tests.conftest import stored_files
@@ -654,7 +655,8 @@ def test_presets_that_are_made_or_being_made_are_left_alone(presets, file, monke
         file=file, variation=str(wide), storage=file.storage, key="theirs.png", content_type="image/png"
     )
 
-    tasks.make_presets.func(str(file.pk))
+    with pytest.raises(PresetsUnfinished):  # to be looked at again: they may be dead
+        tasks.make_presets.func(str(file.pk))
     theirs.refresh_from_db()
     assert (theirs.key, theirs.made_at) == ("theirs.png", None)
     assert Rendition.objects.count() == 2
@@ -672,7 +674,8 @@ def test_presets_that_cannot_be_stored_give_their_claims_back(presets, file, mon
         done.append(kwargs["key"])
 
     monkeypatch.setattr(storage, "save", full)
-    tasks.make_presets.func(str(file.pk))
+    with pytest.raises(StorageUnavailable):  # to be tried again
+        tasks.make_presets.func(str(file.pk))
     assert list(Rendition.objects.values_list("key", flat=True)) == done
     assert not Rendition.objects.filter(made_at=None).exists()
 
