@@ -1,8 +1,9 @@
-"""Images and what is made of them, in GraphQL. No field asks a storage or the database: a rendition's size is
-computed and its address signed, and nothing is made before somebody fetches it."""
+"""Images and what is made of them, in GraphQL. No field asks a storage, and only `presets` the database, once
+for a page: a rendition's size is computed and its address signed, and it is made when it is fetched."""
 
 import strawberry
 from django.conf import settings
+from django.db.models import prefetch_related_objects
 from strawberry import UNSET
 from strawberry.types.nodes import SelectedField
 
@@ -35,6 +36,14 @@ class Rendition:
     width: int = strawberry.field(description="In pixels.")
     height: int = strawberry.field(description="In pixels.")
     content_type: str = strawberry.field(description="With AUTO, what all clients accept.")
+
+
+@strawberry.type(description="A rendition that the file's profile has a name for.")
+class Preset:
+    name: str
+    ready: bool = strawberry.field(
+        description="Made and stored. What is not is made when it is first fetched, if no worker was faster."
+    )
 
 
 @strawberry.type(description="What a camera wrote into its picture; nothing else of EXIF data is kept.")
@@ -114,6 +123,16 @@ class Image:
             focal=FocalPoint(self.file.focal_x, self.file.focal_y),
         )
         return _rendition(info, self.file, wanted)
+
+    @strawberry.field(
+        description="Those of the file's profile. They are made after an upload, perhaps by workers; ask "
+        "again to see how far that is."
+    )
+    def presets(self) -> list[Preset]:
+        prefetch_related_objects([self.file], models.MADE)  # asks nothing where the page was fetched with it
+        made = {each.variation for each in self.file.made}
+        wanted = renditions.presets(self.file).items()
+        return [Preset(name=name, ready=str(variation) in made) for name, variation in wanted]
 
     @strawberry.field(description=f"One rendition for each width, for the srcset of HTML. {_WIDTHS}")
     def srcset(self, info: Info, widths: list[int], format: Format = Format.AUTO) -> list[Rendition]:

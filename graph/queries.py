@@ -24,7 +24,9 @@ from graph.types import File, KindUsage, StorageUsage, UploadProfile, User
 def _visible_files(info: Info, names: frozenset[str]) -> FileQuerySet:
     files = models.File.objects.visible_to(reader(info))
     # The owner by a join, so that a page is one query; without it where nobody asks, it is half the work.
-    return files.select_related("owner") if "owner" in names else files
+    if "owner" in names:
+        files = files.select_related("owner")
+    return files.with_made() if "presets" in names else files
 
 
 def _find_file(info: Info, id: UUID | None) -> models.File | None:

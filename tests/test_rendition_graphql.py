@@ -8,9 +8,10 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from PIL import Image
 
-from files import profiles, storage
+from files import profiles, storage, tasks
 from files.disk import DiskStorage
 from files.models import Rendition
 from tests.api import Api, global_id, keep, picture, record
@@ -331,3 +332,69 @@ def test_upload_profiles_name_their_presets(settings, public_api):
             ],
         },
     ]
+
+
+PRESETS = "image { presets { name ready } }"
+
+
+def made(file: Any, variation: str, **fields: Any) -> None:
+    """A rendition's row; `made_at=None` is the claim to make it."""
+    given = {"storage": file.storage, "content_type": "image/webp", "made_at": timezone.now(), **fields}
+    Rendition.objects.create(file=file, variation=variation, key=f"{file.pk}/{variation}", **given)
+
+
+@pytest.fixture
+def icons(settings) -> None:
+    settings.UPLOAD_PROFILES = profiles.parse(
+        '[default]\nmax_size = 1\ntypes = ["*/*"]\n[image]\nmax_size = 1\ntypes = ["image/jpeg"]\n'
+        "[image.presets.small]\nwidth = 16\n[image.presets.large]\nwidth = 320\n",
+        source="a test",
+    )
+
+
+def test_a_file_says_which_of_its_presets_are_made(icons, api, alice):
+    file = row(alice)
+    query = f"query ($id: ID!) {{ file(id: $id) {{ {PRESETS} }} }}"
+
+    def ready() -> dict[str, bool]:
+        found = api.run(query, id=global_id("File", file.pk))["file"]["image"]["presets"]
+        return {each["name"]: each["ready"] for each in found}
+
+    assert ready() == {"small": False, "large": False}
+    made(file, "w16-inside-webp")
+    made(file, "w320-inside-webp", made_at=None)
+    assert ready() == {"small": True, "large": False}
+    Rendition.objects.update(made_at=timezone.now())
+    assert ready() == {"small": True, "large": True}
+    file.focal_x = 1.0
+    file.save()
+    assert ready() == {"small": True, "large": True}  # nothing is cut off
+
+
+def test_presets_that_are_made_by_the_task_are_those_that_are_said_to_be(api, alice):
+    file = keep(
+        alice,
+        picture(),
+        profile="image",
+        width=40,
+        height=20,
+        frames=1,
+        image_format="PNG",
+        key="image/a.png",
+    )
+    query = f"query ($id: ID!) {{ file(id: $id) {{ {PRESETS} }} }}"
+    tasks.make_presets.func(str(file.pk))
+    found = api.run(query, id=global_id("File", file.pk))["file"]["image"]["presets"]
+    assert found == [{"name": "thumbnail", "ready": True}]
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_the_presets_of_a_page_cost_one_query(icons, api, alice, django_assert_num_queries, count):
+    for _ in range(count):
+        made(row(alice), "w16-inside-webp")
+    page = f"{{ files {{ edges {{ node {{ {PRESETS} }} }} }} }}"
+    api.run(page)  # notes the token's use, once a minute
+    with django_assert_num_queries(3):  # who asks, the page, and what is made
+        edges = api.run(page)["files"]["edges"]
+    ready = [[each["ready"] for each in edge["node"]["image"]["presets"]] for edge in edges]
+    assert ready == [[True, False]] * count
