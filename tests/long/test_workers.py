@@ -224,6 +224,15 @@ def test_what_a_machine_was_doing_that_is_gone_is_done_by_another(service: Servi
         wait_for("the preset", lambda: ready(service, file_id), READY_WITHIN)
 
 
+def test_a_worker_that_is_told_to_end_finishes_what_it_is_doing(service: Service) -> None:
+    assert "manage.py worker" in service.log()  # who starts the service is told of it
+    with working(service) as workers:
+        file_id = uploaded(service, photo(), "a.jpg")
+        wait_for("it to begin", lambda: claimed(service), READY_WITHIN)
+        assert workers.stop() == 0
+    assert ready(service, file_id)
+
+
 def test_a_task_that_kills_its_worker_keeps_no_other_waiting(service: Service) -> None:
     poison = uploaded(service, picture())
     moved = uploaded(service, picture())

@@ -96,6 +96,8 @@ class Command(BaseCommand):
             lines.append(f"  GraphiQL    {address}/graphql")
         lines.append(f"  Admin       {address}/admin/")
         lines.append(f"  A token     {_command(env)} create_token alice")
+        if settings.TASKS_BACKEND != "immediate":
+            lines.append(f"  A worker    {_command(env)} worker  (has to run for background work)")
         # Only now that the port is surely ours: a start that fails would take the password along.
         password = first_user.make()
         _close(connections["default"])  # the workers, which are forked after this, open their own
