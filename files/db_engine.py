@@ -3,7 +3,9 @@ and takes up what a dead worker was doing. Both are bounded by the attempts that
 """
 
 import logging
+import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from django.core.management import call_command
-from django.db import DatabaseError, connections, transaction
+from django.db import connections, transaction
 from django.tasks import DEFAULT_TASK_BACKEND_ALIAS, TaskResultStatus
 from django.utils import timezone
 from django_tasks_db.management.commands import db_worker
@@ -24,6 +26,7 @@ from django_tasks_db.utils import retry
 
 from files import retries
 from files.models import Worker
+from files.outages import DATABASE_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,7 @@ type Row = DBTaskResult[Any, Any]
 _POLL = 1.0  # seconds between two looks into an empty queue
 _BEAT = 5.0  # seconds between two signs of life
 _SILENCE = timedelta(seconds=60)  # after which a worker is taken for dead: a dozen signs of life
+_SAME_WISH = 1.0  # seconds within which two signals are one
 _PRUNE_EVERY = 6 * 3600  # seconds
 
 
@@ -41,7 +45,15 @@ class WorkerLost(Exception):
 
 def work(name: str) -> None:
     """Run tasks until SIGTERM; one under way is finished. `name` is this worker's alone, but for one that it
-    replaces."""
+    replaces. A database that is down ends the process, to be started again."""
+    try:
+        _work(name)
+    except DATABASE_ERRORS as error:
+        logger.error("The database failed, and with it worker %s: %s", name, error)
+        sys.exit(1)
+
+
+def _work(name: str) -> None:
     bury(name)
     beat(name)
     ending = threading.Event()
@@ -63,12 +75,20 @@ def work(name: str) -> None:
     finally:
         ending.set()
         keeper.join()
-        with suppress(DatabaseError):  # if it is down, others find this worker silent
+        with suppress(*DATABASE_ERRORS):  # if it is down, others find this worker silent
             bury(name)
         connections.close_all()
 
 
 class _Worker(db_worker.Worker):
+    _told_at = -math.inf
+
+    def shutdown(self, signum: int, frame: FrameType | None) -> None:
+        # Who tells all processes at once tells ours and our supervisor, which passes it on: that is one wish.
+        if time.monotonic() - self._told_at > _SAME_WISH:
+            self._told_at = time.monotonic()
+            super().shutdown(signum, frame)
+
     def run_task(self, db_task_result: Row) -> None:
         # In one write, so that a kill between a failure and what follows from it loses neither.
         db_task_result.set_failed = partial(fail, db_task_result)
@@ -141,7 +161,7 @@ def _keep(name: str, ending: threading.Event) -> None:
             if time.monotonic() >= prune_at:
                 prune()
                 prune_at = time.monotonic() + _PRUNE_EVERY
-        except DatabaseError as error:
+        except DATABASE_ERRORS as error:
             logger.warning("Worker %s could not give a sign of life: %s", name, error)
         finally:
             connections.close_all()

@@ -1,5 +1,6 @@
 """The worker of the queue in the database: attempts, workers that die, and rows that go."""
 
+import signal
 import threading
 from datetime import datetime, timedelta
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, OperationalError, connections
 from django.tasks import TaskResultStatus
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
@@ -166,6 +167,29 @@ def test_who_takes_the_place_of_a_dead_worker_takes_up_its_task_at_once(brief):
     row.refresh_from_db()
     assert row.status == TaskResultStatus.READY
     assert not Worker.objects.exists()  # it has ended
+
+
+def test_a_database_that_is_down_ends_the_process_to_be_started_again(brief, monkeypatch, caplog):
+    def fail(self: Any) -> None:
+        raise OperationalError("a test")
+
+    monkeypatch.setattr(db_engine._Worker, "run", fail)
+    with pytest.raises(SystemExit) as ended:
+        db_engine.work("a")
+    assert ended.value.code == 1
+    assert "The database failed, and with it worker a: a test" in caplog.text
+
+
+def test_the_same_signal_twice_at_once_is_one_wish(monkeypatch):
+    busy = worker("a")
+    busy.running_task = True
+    busy.shutdown(signal.SIGTERM, None)
+    busy.shutdown(signal.SIGTERM, None)  # the task goes on
+    assert not busy.running
+    busy._told_at -= 2  # seconds
+    monkeypatch.setattr(busy, "reset_signals", lambda: None)
+    with pytest.raises(SystemExit):
+        busy.shutdown(signal.SIGTERM, None)
 
 
 class _Ending(threading.Event):

@@ -48,23 +48,25 @@ class Queue:
                 client.delete("rq:scheduler-lock:default")
 
 
-@pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[str]:
-    """The address of one of the test's own, which keeps nothing."""
+@contextlib.contextmanager
+def redis_server(port: int, tmp_path: Path) -> Iterator[None]:
+    """One of the test's own, which keeps nothing."""
     program = shutil.which("redis-server")
     assert program is not None, "redis-server is not installed (Debian has it): make test-long installs it"
-    port = free_port()
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
     with (tmp_path / "redis.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-    address = f"redis://127.0.0.1:{port}/0"
     try:
-        with redis.Redis.from_url(address) as client:
+        with redis.Redis.from_url(_address(port)) as client:
             wait_for("Redis to answer", lambda: _answers(client))
-        yield address
+        yield
     finally:
         process.kill()
         process.wait(ENDS_WITHIN)
+
+
+def _address(port: int) -> str:
+    return f"redis://127.0.0.1:{port}/0"
 
 
 def _answers(client: "redis.Redis") -> bool:
@@ -74,11 +76,13 @@ def _answers(client: "redis.Redis") -> bool:
 
 
 @pytest.fixture(params=["db", "rq"])
-def queue(request: pytest.FixtureRequest) -> Queue:
+def queue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Queue]:
     if request.param == "db":
-        return Queue({"TASKS_BACKEND": "db"})
-    address = request.getfixturevalue("redis_server")
-    return Queue({"TASKS_BACKEND": "rq", "REDIS_URL": address}, address)
+        yield Queue({"TASKS_BACKEND": "db"})
+        return
+    port = free_port()
+    with redis_server(port, tmp_path):
+        yield Queue({"TASKS_BACKEND": "rq", "REDIS_URL": _address(port)}, _address(port))
 
 
 @pytest.fixture
@@ -247,10 +251,11 @@ def test_a_task_that_kills_its_worker_keeps_no_other_waiting(service: Service) -
 # --- a queue that is down --------------------------------------------------------------------------
 
 
-def test_without_its_redis_the_service_receives_and_makes_what_is_fetched(
+def test_without_its_redis_the_service_receives_and_makes_what_is_fetched_and_with_it_all_goes_on(
     prepared: Prepared, tmp_path: Path
 ) -> None:
-    settings = {"TASKS_BACKEND": "rq", "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    port = free_port()
+    settings = {"TASKS_BACKEND": "rq", "REDIS_URL": _address(port)}
     data_dir = prepared.copy(tmp_path / "data")
     with server.running(data_dir, token=prepared.token, settings=settings) as service:
         file_id = uploaded(service, picture())
@@ -258,4 +263,11 @@ def test_without_its_redis_the_service_receives_and_makes_what_is_fetched(
         assert "nobody is limited" in service.log()
         url = service.run(THUMBNAIL, id=file_id)["file"]["image"]["rendition"]["url"]
         assert httpx.get(url, trust_env=False).status_code == 200
-        assert service.stop() == 0
+        with working(service) as workers:
+            wait_for("a vain attempt", lambda: "another one takes its place" in workers.log(), READY_WITHIN)
+            assert "Redis failed" in workers.log()
+            assert "Traceback" not in workers.log()
+            with redis_server(port, tmp_path):
+                later = uploaded(service, picture(color="#00ff00"))
+                wait_for("the preset", lambda: ready(service, later), READY_WITHIN)
+                assert workers.stop() == 0
