@@ -1,7 +1,11 @@
-"""SQL that differs between the two databases: words in a JSON list, and text in the order of its bytes.
+"""SQL that differs between the two databases: words in a JSON list, parts of names, and text in the order of
+its bytes.
 
 `tags__has_any` and `tags__has_all`: Django's own `has_key` family finds keys of objects on every database,
 but elements of lists on PostgreSQL only.
+
+`name__has_trigrams`, on PostgreSQL only: whatever three letters the text has in a row, the name has too. An
+index finds these names; some of them do not have the whole text, so whoever asks also compares.
 
 `key__bytes_gt`, `key__bytes_lt` and `BytesOrder`: the order in which stores list their objects. SQLite has no
 other one; PostgreSQL's is that of a language, and its operators `~>~` and `~<~` are served by the second
@@ -11,7 +15,7 @@ index that Django makes for unique text.
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import CharField, F, JSONField, Lookup
+from django.db.models import CharField, F, Func, JSONField, Lookup
 from django.db.models.expressions import OrderBy
 from django.db.models.sql.compiler import SQLCompiler
 
@@ -57,6 +61,28 @@ class HasAllTags(_TagLookup):
 
     def needed(self, words: list[str]) -> int:
         return len(words)
+
+
+TRIGRAM = 3  # letters; a shorter text has none
+
+
+class Trigrams(Func):
+    """All three letters in a row of a text, in upper case, as an array. The function is made by a migration.
+
+    The extension pg_trgm does this too, with indices that are as large and as fast and are built sooner; but
+    not every PostgreSQL has it, and not everybody may switch it on."""
+
+    function = "coffer_trigrams"
+
+
+@CharField.register_lookup
+class HasTrigrams(Lookup[Any]):
+    lookup_name = "has_trigrams"
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **_: Any) -> Sql:
+        column, params = self.process_lhs(compiler, connection)
+        function = Trigrams.function
+        return f"{function}({column}) @> {function}(%s)", [*params, self.rhs]
 
 
 class _BytesLookup(Lookup[Any]):

@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.prepared import instance
-from files import lookups as lookups  # noqa: PLC0414  registers the lookups of `tags`
 from files.exif import CAMERA_MAX_LENGTH, TEXT_MAX_LENGTH, TIME_MAX_LENGTH
+from files.indexes import PostgresGinIndex, PostgresIndex
+from files.lookups import TRIGRAM, Trigrams
 from files.validators import NAME_MAX_LENGTH, TITLE_MAX_LENGTH
 
 
@@ -39,6 +40,10 @@ class Visibility(models.TextChoices):
     PUBLIC = "public"
 
 
+# What the indices of public files are for, in the words of `parts_visible_to`.
+_PUBLIC = models.Q(visibility=Visibility.PUBLIC)
+
+
 class FileQuerySet(models.QuerySet["File"]):
     """The rules of who may see and who may change, in one place."""
 
@@ -54,11 +59,29 @@ class FileQuerySet(models.QuerySet["File"]):
         """With the renditions that are made, of all files by one query."""
         return self.prefetch_related(MADE)
 
+    def parts_visible_to(self, user: User | AnonymousUser | None) -> list[Self]:
+        """What together is `visible_to`. Each part has an index in every order, which "own or public" as one
+        condition cannot have; a user's own public files are in both parts."""
+        public = self.filter(visibility=Visibility.PUBLIC)
+        if user is None or isinstance(user, AnonymousUser):
+            return [public]
+        return [self] if user.is_staff else [self.filter(owner=user), public]
+
+    def count_visible_to(self, user: User | AnonymousUser | None) -> int:
+        """How many `visible_to` has, counted by parts for the same reason."""
+        if user is None or isinstance(user, AnonymousUser) or user.is_staff:
+            return self.visible_to(user).count()
+        of_others = self.filter(visibility=Visibility.PUBLIC).exclude(owner=user)
+        return self.filter(owner=user).count() + of_others.count()
+
     def name_contains(self, text: str) -> Self:
         """Whatever the case of the letters."""
-        if connections[self.db].vendor == "sqlite" and not text.isascii():
+        vendor = connections[self.db].vendor
+        if vendor == "sqlite" and not text.isascii():
             # SQLite's own comparison knows upper and lower case of ASCII letters alone.
             return self.filter(name__iregex=re.escape(text))
+        if vendor == "postgresql" and len(text) >= TRIGRAM:
+            return self.filter(name__has_trigrams=text, name__icontains=text)
         return self.filter(name__icontains=text)
 
     def changeable_by(self, user: User | None) -> Self:
@@ -118,15 +141,30 @@ class File(models.Model):
 
     class Meta:
         ordering = ("-created_at", "-id")
-        # Each order that clients can ask for ends in the id: with it a cursor stands at one row exactly.
+        # Each order that clients can ask for ends in the id: with it a cursor stands at one row exactly. Of
+        # each there are three, for all files, for those of one owner and for public ones: `parts_visible_to`.
         indexes = (
             models.Index(fields=("created_at", "id"), name="file_created"),
             models.Index(fields=("updated_at", "id"), name="file_updated"),
             models.Index(fields=("name", "id"), name="file_name"),
             models.Index(fields=("size", "id"), name="file_size"),
             models.Index(fields=("owner", "created_at", "id"), name="file_owner_created"),
+            models.Index(fields=("owner", "updated_at", "id"), name="file_owner_updated"),
+            models.Index(fields=("owner", "name", "id"), name="file_owner_name"),
+            models.Index(fields=("owner", "size", "id"), name="file_owner_size"),
+            models.Index(fields=("created_at", "id"), name="file_public_created", condition=_PUBLIC),
+            models.Index(fields=("updated_at", "id"), name="file_public_updated", condition=_PUBLIC),
+            models.Index(fields=("name", "id"), name="file_public_name", condition=_PUBLIC),
+            models.Index(fields=("size", "id"), name="file_public_size", condition=_PUBLIC),
             models.Index(fields=("owner", "kind", "size"), name="file_owner_usage"),
             models.Index(fields=("sha256",), name="file_sha256"),
+            PostgresIndex(fields=("kind",), name="file_kind"),
+            PostgresIndex(fields=("content_type",), name="file_content_type"),
+            PostgresIndex(fields=("profile",), name="file_profile"),
+            PostgresIndex(fields=("visibility",), name="file_visibility"),
+            PostgresGinIndex(fields=("tags",), name="file_tags"),
+            PostgresGinIndex(fields=("metadata",), name="file_metadata", opclasses=("jsonb_path_ops",)),
+            PostgresGinIndex(Trigrams("name"), name="file_name_trigrams"),
         )
 
     def __str__(self) -> str:

@@ -16,14 +16,13 @@ from uuid import UUID
 
 import orjson
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models import F, Value
+from django.db.models import F, QuerySet, Value
 from django.db.models.fields.tuple_lookups import TupleGreaterThan, TupleLessThan
 from strawberry.types import get_object_definition
 from strawberry.utils.str_converters import to_camel_case
 
 from accounts.models import User
 from accounts.prepared import PreparedQuery, Slot, instance
-from accounts.viewer import Viewer
 from files import models
 from files.models import FileQuerySet
 from graph.errors import BadUserInput
@@ -86,10 +85,12 @@ _READERS = {
 }
 
 
+type Narrowing = Callable[[FileQuerySet], FileQuerySet]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """At most `limit` files in that order, between those positions, and the nearest to the one or the other
-    end."""
+class Slice:
+    """At most `limit` files in that order, between those positions, the nearest to one end or the other."""
 
     field: FileOrderField
     descending: bool
@@ -98,11 +99,18 @@ class Part:
     after: Position | None
     before: Position | None
 
-    def of(self, files: FileQuerySet) -> FileQuerySet:
+    def of(self, files: FileQuerySet, *, viewer: User | None, narrowed: Narrowing | None) -> FileQuerySet:
+        """Of what the viewer may see of the files that are left."""
+        bounds = []
         if self.after is not None:
-            files = _beyond(files, self.after, less=self.descending)
+            bounds.append(_beyond(self.after, less=self.descending))
         if self.before is not None:
-            files = _beyond(files, self.before, less=not self.descending)
+            bounds.append(_beyond(self.before, less=not self.descending))
+        parts = files.parts_visible_to(viewer)
+        fronts = [self._front((narrowed(part) if narrowed else part).filter(*bounds)) for part in parts]
+        return fronts[0] if len(fronts) == 1 else self._front(files.filter(pk__in=_united(fronts)))
+
+    def _front(self, files: FileQuerySet) -> FileQuerySet:
         sign = "-" if self.descending is not self.backwards else ""
         return files.order_by(f"{sign}{self.field.value}", f"{sign}id")[: self.limit]
 
@@ -111,11 +119,19 @@ class Part:
         return [each for each in (self.after, self.before) if each is not None]
 
 
-def _beyond(files: FileQuerySet, position: Position, *, less: bool) -> FileQuerySet:
-    """The rows on one side of the position, by a comparison of (field, id) as one value."""
+def _beyond(position: Position, *, less: bool) -> TupleLessThan | TupleGreaterThan:
+    """One side of the position, by a comparison of (field, id) as one value."""
     compare = TupleLessThan if less else TupleGreaterThan
     columns: Sequence[Any] = (F(position.field.value), F("id"))
-    return files.filter(compare(columns, (Value(position.value), Value(position.id))))
+    return compare(columns, (Value(position.value), Value(position.id)))
+
+
+def _united(fronts: Sequence[FileQuerySet]) -> QuerySet[models.File, Any]:
+    """The ids of the fronts of several parts, among which the front of all of them is.
+
+    SQLite cannot unite what has a LIMIT, so each is wrapped once more."""
+    ids = [models.File.objects.filter(pk__in=front.values("pk")).values("pk") for front in fronts]
+    return ids[0].union(*ids[1:], all=True)
 
 
 # --- reading no more than is asked for -------------------------------------------------------------
@@ -135,41 +151,45 @@ _SHAPES = 256  # of pages whose SQL is kept: a client has a few
 
 
 def read(
-    part: Part, files: Callable[[], FileQuerySet], names: frozenset[str], *, visible_to: Viewer | None
+    asked: Slice,
+    files: FileQuerySet,
+    names: frozenset[str],
+    *,
+    viewer: User | None,
+    narrowed: Narrowing | None,
 ) -> list[models.File]:
-    """That part of the files, with the columns at least that the fields of those names are read from.
-
-    `visible_to` says that the files are all that this viewer may see; None that they are others.
-    """
+    """That slice of what the viewer may see of the files that are left, with the columns at least that the
+    fields of those names are read from."""
     named = names - _AROUND
     if not named <= _COLUMNS.keys():
-        return list(part.of(files()))
-    columns = tuple(sorted({"id", part.field.value, *(_COLUMNS[name] for name in named)}))
-    if visible_to is None:
-        return list(part.of(files().only(*columns)))
-    user = visible_to.user
-    values: list[Any] = [] if user is None or user.is_staff else [user.pk]
-    for position in part.positions:
+        return list(asked.of(files, viewer=viewer, narrowed=narrowed))
+    columns = tuple(sorted({"id", asked.field.value, *(_COLUMNS[name] for name in named)}))
+    if narrowed is not None:
+        return list(asked.of(files.only(*columns), viewer=viewer, narrowed=narrowed))
+    values: list[Any] = [] if viewer is None or viewer.is_staff else [viewer.pk]
+    for position in asked.positions:
         values += [position.value, position.id]
     sample = replace(
-        part,
-        after=part.after and _sample(part.field, 1),
-        before=part.before and _sample(part.field, 2),
+        asked,
+        after=asked.after and _sample(asked.field, 1),
+        before=asked.before and _sample(asked.field, 2),
     )
-    rows = _prepared(sample, columns, None if user is None else user.is_staff).rows(*values)
+    rows = _prepared(sample, columns, None if viewer is None else viewer.is_staff).rows(*values)
     return [instance(models.File, columns, row, db=DEFAULT_DB_ALIAS) for row in rows]
 
 
 @lru_cache(_SHAPES)
-def _prepared(sample: Part, columns: tuple[str, ...], is_staff: bool | None) -> PreparedQuery:
+def _prepared(sample: Slice, columns: tuple[str, ...], is_staff: bool | None) -> PreparedQuery:
     """For a user, who may be staff; None: for everybody else."""
-    user = None if is_staff is None else User(pk=_SAMPLE_USER, is_staff=is_staff)
+    viewer = None if is_staff is None else User(pk=_SAMPLE_USER, is_staff=is_staff)
     slots = [Slot(User._meta.get_field("id"), _SAMPLE_USER)] if is_staff is False else []
     for position in sample.positions:
         slots.append(Slot(models.File._meta.get_field(position.field.value), position.value))
         slots.append(Slot(models.File._meta.get_field("id"), position.id))
-    visible = models.File.objects.visible_to(user)
-    return PreparedQuery(lambda *_: sample.of(visible).values_list(*columns), *slots)
+    files = models.File.objects.all()
+    return PreparedQuery(
+        lambda *_: sample.of(files, viewer=viewer, narrowed=None).values_list(*columns), *slots
+    )
 
 
 # Values that no query has of its own.

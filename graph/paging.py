@@ -5,12 +5,12 @@ from collections.abc import Callable
 import strawberry
 from strawberry import relay
 
-from accounts.viewer import Viewer
+from accounts.models import User
 from files.models import FileQuerySet
 from graph import keyset
 from graph.errors import BadUserInput
 from graph.filters import FileOrder, FileOrderField, OrderDirection
-from graph.keyset import Part, Position
+from graph.keyset import Narrowing, Position, Slice
 from graph.limits import DEFAULT_PAGE, MAX_PAGE
 from graph.types import File
 
@@ -25,32 +25,33 @@ class FileEdge:
 class FileConnection:
     edges: list[FileEdge]
     page_info: relay.PageInfo
-    matching: strawberry.Private[Callable[[], FileQuerySet]]
+    count: strawberry.Private[Callable[[], int]]
 
     @strawberry.field(description="Of all pages. Counted only when it is asked for.")
     def total_count(self) -> int:
-        return self.matching().count()
+        return self.count()
 
 
 def paginate(
-    files: Callable[[], FileQuerySet],
+    files: FileQuerySet,
     *,
     names: frozenset[str],
-    visible_to: Viewer | None,
+    viewer: User | None,
+    narrowed: Narrowing | None,
     order: FileOrder | None,
     first: int | None,
     after: str | None,
     last: int | None,
     before: str | None,
 ) -> FileConnection:
-    """One page in that order, newest first by default. Raises BadUserInput.
+    """One page of what the viewer may see of the files that are left, newest first by default; `names` are
+    those of all fields that are selected.
 
-    `names` are those of all fields that are selected, `visible_to` is a viewer of whom the files are all that
-    there are to see.
+    Raises BadUserInput.
     """
     order = order or FileOrder(field=FileOrderField.CREATED_AT, direction=OrderDirection.DESC)
     limit = _limit(first, last)
-    part = Part(
+    asked = Slice(
         field=order.field,
         descending=order.direction is OrderDirection.DESC,
         backwards=last is not None,
@@ -58,21 +59,21 @@ def paginate(
         after=None if after is None else Position.decode(after, order.field),
         before=None if before is None else Position.decode(before, order.field),
     )
-    page = keyset.read(part, files, names, visible_to=visible_to)
+    page = keyset.read(asked, files, names, viewer=viewer, narrowed=narrowed)
     more = len(page) > limit
     page = page[:limit]
-    if part.backwards:
+    if asked.backwards:
         page.reverse()
     edges = [FileEdge(cursor=keyset.cursor(order.field, file), node=file) for file in page]  # type: ignore[arg-type]
     return FileConnection(
         edges=edges,
         page_info=relay.PageInfo(
-            has_next_page=before is not None if part.backwards else more,
-            has_previous_page=more if part.backwards else after is not None,
+            has_next_page=before is not None if asked.backwards else more,
+            has_previous_page=more if asked.backwards else after is not None,
             start_cursor=edges[0].cursor if edges else None,
             end_cursor=edges[-1].cursor if edges else None,
         ),
-        matching=files,
+        count=lambda: (narrowed(files) if narrowed else files).count_visible_to(viewer),
     )
 
 

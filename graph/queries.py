@@ -21,8 +21,8 @@ from graph.selection import selected
 from graph.types import File, KindUsage, StorageUsage, UploadProfile, User
 
 
-def _visible_files(info: Info, names: frozenset[str]) -> FileQuerySet:
-    files = models.File.objects.visible_to(reader(info))
+def _files(names: frozenset[str]) -> FileQuerySet:
+    files = models.File.objects.all()
     # The owner by a join, so that a page is one query; without it where nobody asks, it is half the work.
     if "owner" in names:
         files = files.select_related("owner")
@@ -30,7 +30,8 @@ def _visible_files(info: Info, names: frozenset[str]) -> FileQuerySet:
 
 
 def _find_file(info: Info, id: UUID | None) -> models.File | None:
-    return _visible_files(info, selected(info)).filter(pk=id).first() if id is not None else None
+    viewer = reader(info)
+    return _files(selected(info)).visible_to(viewer).filter(pk=id).first() if id is not None else None
 
 
 def _given[T](argument: T) -> T | None:
@@ -69,14 +70,14 @@ class Query:
         names = selected(info)
         viewer = reader(info)
 
-        def files() -> FileQuerySet:
-            visible = _visible_files(info, names)
-            return file_filters.apply(filters, visible, viewer=viewer) if filters else visible
+        def narrowed(files: FileQuerySet) -> FileQuerySet:
+            return file_filters.apply(filters, files, viewer=viewer) if filters else files
 
         return paging.paginate(
-            files,
+            _files(names),
             names=names,
-            visible_to=None if filters else info.context.viewer,
+            viewer=viewer,
+            narrowed=narrowed if filters else None,
             order=order or None,
             first=_given(first),
             after=_given(after),

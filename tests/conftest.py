@@ -7,11 +7,36 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import storages
+from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 from moto.server import ThreadedMotoServer
 
 from accounts import tokens
 from accounts.models import User
 from tests.api import Api
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is about the other database is left out, and counted as such. Each such mark says why."""
+    other = "postgres" if connection.vendor == "sqlite" else "sqlite"
+    left_out = [item for item in items if item.get_closest_marker(other)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker(other)]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def connection_of_the_test() -> Iterator[None]:
+    """A request that ends within a test's transaction leaves the connection open: the rows are in it."""
+    real = BaseDatabaseWrapper.close_if_unusable_or_obsolete
+
+    def close_unless_needed(self: BaseDatabaseWrapper) -> None:
+        if not self.in_atomic_block:
+            real(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseDatabaseWrapper, "close_if_unusable_or_obsolete", close_unless_needed)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,8 @@ import os
 import shutil
 import tempfile
 
+from tests import postgres
+
 _data_dir = tempfile.mkdtemp(prefix="coffer-tests-")
 atexit.register(shutil.rmtree, _data_dir, ignore_errors=True)
 
@@ -30,6 +32,9 @@ os.environ |= {
     "RATE_LIMIT_USER": "0",
     "RATE_LIMIT_ADDRESS": "0",
 }
+# SQLite unless `make test-postgres` says where a PostgreSQL is; never what the shell has for a deployment.
+if _url := os.environ.get(postgres.VARIABLE):
+    os.environ["DATABASE_URL"] = _url
 
 from config.settings import *  # noqa: E402, F403
 

@@ -1,6 +1,7 @@
 """A page reads no more than is asked for, and what it answers does not depend on how it was read."""
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
@@ -9,11 +10,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
-from accounts.viewer import Viewer
 from files.models import File, Visibility
 from graph import keyset
 from graph.filters import FileOrderField
-from graph.keyset import Part, Position
+from graph.keyset import Position, Slice
 from tests.api import Api, record
 
 PLAIN = frozenset({"edges", "node", "id", "name", "size", "createdAt", "updatedAt", "tags"})
@@ -43,11 +43,11 @@ def shelf(alice: User, bob: User) -> list[File]:
     ]
 
 
-def parts(field: FileOrderField, files: list[File]) -> list[Part]:
+def slices(field: FileOrderField, files: list[File]) -> list[Slice]:
     """Of each kind, between positions that are somewhere in the list and not always where rows are."""
     somewhere = [None, *(Position(field, getattr(file, field.value), file.id) for file in files[3:20:6])]
     return [
-        Part(
+        Slice(
             field=field,
             descending=descending,
             backwards=backwards,
@@ -66,17 +66,19 @@ def test_prepared_pages_are_those_of_the_query(
     shelf: list[File], alice: User, bob: User, staff: User, who: str | None, field: FileOrderField
 ) -> None:
     user = {"alice": alice, "bob": bob, "staff": staff}.get(who or "")
-    viewer = Viewer.nobody() if user is None else Viewer.signed_in(user)
     visible = File.objects.visible_to(user)
     found = 0
-    for part in parts(field, shelf):
-        expected = list(part.of(visible))
-        read = keyset.read(part, lambda: visible, PLAIN, visible_to=viewer)
+    for asked in slices(field, shelf):
+        everything = replace(asked, limit=100, backwards=False)
+        whole = list(everything.of(visible, viewer=staff, narrowed=None))
+        expected = whole[::-1][: asked.limit] if asked.backwards else whole[: asked.limit]
+        files = File.objects.all()
+        read = keyset.read(asked, files, PLAIN, viewer=user, narrowed=None)
         assert read == expected
         for ours, theirs in zip(read, expected, strict=True):
             for name in ("id", "name", "size", "created_at", "updated_at", "tags"):
                 assert vars(ours)[name] == getattr(theirs, name)
-        assert keyset.read(part, lambda: visible, PLAIN, visible_to=None) == expected
+        assert keyset.read(asked, files, PLAIN, viewer=user, narrowed=lambda rows: rows) == expected
         found += len(read)
     assert found > 50
 

@@ -342,7 +342,7 @@ INDEXES = {
 }
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="reads plans of SQLite")
+@pytest.mark.sqlite("reads its plans")
 @each_field
 @pytest.mark.parametrize(
     "direction, number, cursor, comparison",

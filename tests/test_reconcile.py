@@ -519,5 +519,5 @@ def test_the_database_may_be_in_any_language_and_keys_are_in_the_order_of_bytes(
 def test_each_page_of_rows_is_sought_in_the_index() -> None:
     rows = File.objects.filter(key__bytes_gt="a", key__bytes_lt="b").order_by(BytesOrder("key"))
     plan = rows[:10].explain()
-    assert "USING INDEX" in plan
+    assert "USING INDEX" in plan or "Index Scan using" in plan
     assert "TEMP B-TREE" not in plan

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, Protocol
 
 import pytest
 
-from tests.e2e import server
+from tests.e2e import databases, server
 from tests.e2e.s3 import Store
 from tests.e2e.server import ROOT, Service
 
@@ -39,13 +39,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @dataclass(frozen=True)
 class Prepared:
-    """A data folder with all tables and a token of alice's, to be copied."""
+    """A data folder, and a database with all tables and a token of alice's, to be copied."""
 
     data_dir: Path
     token: str
 
     def copy(self, data_dir: Path) -> Path:
         shutil.copytree(self.data_dir, data_dir)
+        databases.copy(self.data_dir, data_dir)
         return data_dir
 
 

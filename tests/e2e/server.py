@@ -8,7 +8,6 @@ import os
 import secrets
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from typing import Any
 import httpx
 
 from tests.api import UPLOAD
+from tests.e2e import databases
 
 ROOT = Path(__file__).resolve().parents[2]
 STARTS_WITHIN = 30  # seconds
@@ -50,7 +50,7 @@ def environment(data_dir: Path, port: int, more: Mapping[str, str] | None = None
         name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR") if name in os.environ
     }
     own = {"DATA_DIR": str(data_dir), "PORT": str(port), "PYTHONUNBUFFERED": "1"}
-    return kept | own | dict(more or {})
+    return kept | own | databases.settings(data_dir) | dict(more or {})
 
 
 def manage(*arguments: str, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -231,9 +231,8 @@ class Service:
 
     def rows(self) -> int:
         """How many files the database knows of."""
-        with contextlib.closing(sqlite3.connect(self.data_dir / "coffer.sqlite3", timeout=5)) as database:
-            count: int = database.execute("SELECT count(*) FROM files_file").fetchone()[0]
-            return count
+        ((count,),) = databases.ask(self.data_dir, "SELECT count(*) FROM files_file")
+        return int(count)
 
     def kept(self) -> tuple[int, list[str], list[str]]:
         """Everything that an upload may leave: rows, objects, staged bytes."""

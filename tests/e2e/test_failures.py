@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e import server
+from tests.e2e import databases, server
 from tests.e2e.conftest import Prepared, Start
 from tests.e2e.s3 import Store
 from tests.e2e.server import DELETE, Service, one_file, wait_for
@@ -55,7 +55,8 @@ def frail(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """A service that the tests here may break and mend; it waits one second for a lock, not five."""
     data_dir = prepared.copy(tmp_path_factory.mktemp("frail") / "frail")
     database = {"DATABASE_URL": f"sqlite:///{data_dir / 'coffer.sqlite3'}?timeout=1"}
-    with server.running(data_dir, token=prepared.token, settings=database) as service:
+    settings = databases.settings(data_dir) or database
+    with server.running(data_dir, token=prepared.token, settings=settings) as service:
         yield service
 
 
@@ -98,6 +99,7 @@ def test_a_full_disk_is_an_error_to_be_tried_again_and_leaves_nothing(
 # --- a database that does not answer ---------------------------------------------------------------
 
 
+@pytest.mark.sqlite("one writer locks out all others there alone")
 def test_a_locked_database_is_an_error_to_be_tried_again_and_leaves_nothing(frail: Service) -> None:
     kept = frail.upload(b"Kept before.", title="before")
     before = frail.kept()
@@ -158,6 +160,7 @@ def broken(service: Service, breaks: Callable[[Path], None]) -> Iterator[None]:
         saved.rename(path)
 
 
+@pytest.mark.sqlite("its file is damaged; test_postgres.py has a server that goes away")
 @pytest.mark.parametrize("breaks", [garbage, damaged_in_the_middle, a_folder_in_its_place, without_tables])
 def test_a_database_that_cannot_be_read_is_503_until_it_can(
     frail: Service, breaks: Callable[[Path], None]

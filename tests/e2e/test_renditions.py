@@ -1,8 +1,6 @@
 """Renditions of a running service: made once for all who ask at once, and kept."""
 
-import contextlib
 import io
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -10,7 +8,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.e2e import server
+from tests.e2e import databases, server
 from tests.e2e.server import Service, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -30,8 +28,8 @@ def photo() -> bytes:
 
 def variations(service: Service) -> list[str]:
     """Of all renditions that the database knows of, made or claimed."""
-    with contextlib.closing(sqlite3.connect(service.data_dir / "coffer.sqlite3", timeout=5)) as database:
-        return [variation for (variation,) in database.execute("SELECT variation FROM files_rendition")]
+    found = databases.ask(service.data_dir, "SELECT variation FROM files_rendition")
+    return [str(variation) for (variation,) in found]
 
 
 def test_many_who_ask_at_once_get_one_rendition(either_service: Service):

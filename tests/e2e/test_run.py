@@ -5,7 +5,6 @@ import re
 import shlex
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -16,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e import server
+from tests.e2e import databases, server
 from tests.e2e.conftest import DEVELOPER, Start
 from tests.e2e.server import ROOT, Service, running
 
@@ -33,8 +32,7 @@ def printed(service: Service, label: str) -> str:
 
 
 def applied_migrations(service: Service) -> list[tuple[object, ...]]:
-    with contextlib.closing(sqlite3.connect(service.data_dir / "coffer.sqlite3")) as database:
-        return database.execute("SELECT app, name, applied FROM django_migrations ORDER BY id").fetchall()
+    return databases.ask(service.data_dir, "SELECT app, name, applied FROM django_migrations ORDER BY id")
 
 
 def submit(browser: httpx.Client, path: str, **given: str) -> httpx.Response:
@@ -99,8 +97,7 @@ def test_the_first_start_makes_somebody_who_can_sign_in_and_no_other_does(tmp_pa
 def test_who_has_users_gets_no_other(start: Start) -> None:
     with start("peopled") as service:
         assert "Sign in" not in service.log()
-        with contextlib.closing(sqlite3.connect(service.data_dir / "coffer.sqlite3")) as database:
-            assert database.execute("SELECT username FROM accounts_user").fetchall() == [("alice",)]
+        assert databases.ask(service.data_dir, "SELECT username FROM accounts_user") == [("alice",)]
 
 
 def test_of_two_that_start_at_once_one_says_the_password(tmp_path: Path) -> None:

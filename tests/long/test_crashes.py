@@ -6,7 +6,6 @@ import hashlib
 import json
 import secrets
 import signal
-import sqlite3
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ import httpx
 import pytest
 
 from tests.api import picture
-from tests.e2e import server
+from tests.e2e import databases, server
 from tests.e2e.conftest import Prepared
 from tests.e2e.s3 import Store
 from tests.e2e.server import DELETE, Service, one_file, wait_for
@@ -67,9 +66,10 @@ class World:
 
     def named_keys(self) -> list[str]:
         """Those that rows name."""
-        with contextlib.closing(sqlite3.connect(self.data_dir / "coffer.sqlite3", timeout=5)) as database:
-            found = database.execute("SELECT key FROM files_file UNION ALL SELECT key FROM files_rendition")
-            return sorted(row[0] for row in found)
+        found = databases.ask(
+            self.data_dir, "SELECT key FROM files_file UNION ALL SELECT key FROM files_rendition"
+        )
+        return sorted(str(key) for (key,) in found)
 
     @contextlib.contextmanager
     def running(self, failpoint: str = "") -> Iterator[Service]:

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('files', '0004_rendition_keys_are_unique'),
+        ('files', '0005_indices_for_each_filter_and_order'),
     ]
 
     operations = [
