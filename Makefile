@@ -59,7 +59,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help run demo redis-server test test-browser test-long test-storage screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench bench-images clean rebuild
+.PHONY: help run demo redis-server test test-postgres test-browser test-long test-storage screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench bench-images clean rebuild
 
 help: ## list what make can do
 	@echo "Coffer: make TARGET"
@@ -117,6 +117,10 @@ demo: $(RUN_STAMP) ## fill the database with files to look at; ARGS="--user alic
 
 test: $(DEV_STAMP) ## run the tests; ARGS="-k name" passes arguments to pytest
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
+
+# DATABASE_URL names a server to use; without it one is started, from a package. What takes minutes is not in it.
+test-postgres: $(DEV_STAMP) ## run the tests on PostgreSQL, which is started for them; ARGS as for test
+	@$(BIN)/python -m tests.postgres $(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 test-long: $(DEV_STAMP) redis-server ## kill the service and workers at each step, send what sticks in decoders, fill buckets
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/long $(ARGS)

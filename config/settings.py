@@ -100,6 +100,8 @@ def _database() -> dict[str, Any]:
         # A query that hangs or a server that is gone has to become an answer, not a stuck thread.
         options.setdefault("pool", {"min_size": 1, "max_size": ENV.threads, "timeout": 5})
         options.setdefault("connect_timeout", 3)
+        # Or each connection of the pool would cost one request its answer after the server was restarted.
+        config["CONN_HEALTH_CHECKS"] = True
     return config | {"OPTIONS": options}
 
 
