@@ -38,11 +38,16 @@ def service(database: postgres.Server, tmp_path_factory: pytest.TempPathFactory)
         yield running
 
 
-def test_an_upload_that_is_still_coming_holds_no_connection(service: Service) -> None:
+def test_an_upload_that_is_still_coming_holds_no_connection(
+    service: Service, database: postgres.Server
+) -> None:
     sent = one_file(b"x" * LARGE)
-    head = sent.head(service.token)
+    before = _asked_at(database)
     with service.connect() as slow:
-        slow.sendall(head + sent.body[: LARGE // 2])
+        slow.sendall(sent.head(service.token))
+        wait_for("the token to be looked up", lambda: _asked_at(database) != before)
+        assert service.ask(COUNT).status_code == 200
+        slow.sendall(sent.body[: LARGE // 2])
         wait_for("the bytes to be staged", lambda: len(service.staged()) == 1)
         assert service.ask(COUNT).status_code == 200
         slow.sendall(sent.body[LARGE // 2 :])
@@ -88,9 +93,17 @@ def test_an_outage_of_the_server_passes_without_a_restart_of_the_service(
     assert httpx.get(kept["url"]["url"], trust_env=False).content == b"Kept before."
 
 
+def _asked_at(database: postgres.Server) -> object:
+    """When the service last asked the database anything."""
+    query = "SELECT max(query_start) FROM pg_stat_activity WHERE client_port = -1 AND pid <> pg_backend_pid()"
+    with psycopg.connect(database.url()) as connection:
+        ((moment,),) = connection.execute(query).fetchall()
+        return moment
+
+
 def _waiting(database: postgres.Server) -> int:
     """How many statements wait for a lock."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     with psycopg.connect(database.url()) as connection:
-        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         ((count,),) = connection.execute(query).fetchall()
         return int(count)
