@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
-from files.models import File
+from files.models import File, Visibility
 from tests.api import Api, global_id, record
 
 FILES = """
@@ -146,6 +146,29 @@ def test_files_that_come_in_meanwhile_are_met_where_they_belong(api, shelf, alic
     rest = ids(page(api, "NAME", after=files["pageInfo"]["endCursor"]))
     assert rest == in_order([*shelf, behind], "NAME")[3:]
     assert global_id("File", before.pk) not in rest
+
+
+@each_field
+@each_direction
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_own_files_and_public_ones_are_one_list(api, shelf, alice, bob, field, direction, size):
+    public = [
+        record(owner, name="b", size=5, created_at=MADE, updated_at=MADE, visibility=Visibility.PUBLIC)
+        for owner in (alice, bob, None)
+    ]
+    record(bob, name="b", size=5, created_at=MADE, updated_at=MADE)
+    wanted = in_order([*shelf, *public], field, direction)
+    forwards, backwards, after, before = [], [], None, None
+    for _ in range(0, len(wanted), size):
+        files = page(api, field, direction, first=size, after=after)
+        forwards += ids(files)
+        after = files["pageInfo"]["endCursor"]
+    for _ in range(0, len(wanted), size):
+        files = page(api, field, direction, last=size, before=before)
+        backwards = ids(files) + backwards
+        before = files["pageInfo"]["startCursor"]
+    assert (forwards, backwards) == (wanted, wanted)
+    assert api.run("{ files { totalCount } }")["files"]["totalCount"] == len(wanted)
 
 
 def test_without_an_order_the_newest_come_first(api, shelf):
