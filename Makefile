@@ -59,7 +59,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help run demo redis-server test test-postgres test-browser test-long test-storage screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench bench-images clean rebuild
+.PHONY: help run serve demo redis-server test test-postgres test-browser test-long test-storage screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench bench-images clean rebuild
 
 help: ## list what make can do
 	@echo "Coffer: make TARGET"
@@ -111,6 +111,10 @@ run: $(RUN_STAMP) ## start the service; HOST, PORT and DATA_DIR are passed on
 ifeq ($(call in-dotenv,LOG_LEVEL),)
 demo: export LOG_LEVEL ?= WARNING
 endif
+
+# All settings are the operator's: nothing is turned on here.
+serve: $(RUN_STAMP) ## serve in production; the database has to be migrated
+	@exec $(BIN)/python manage.py serve
 
 demo: $(RUN_STAMP) ## fill the database with files to look at; ARGS="--user alice" says whose
 	@$(BIN)/python manage.py demo $(ARGS)
@@ -167,6 +171,8 @@ lint: $(DEV_STAMP) ## check style, types and the direction of imports
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m mypy
 	@$(BIN)/python $(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m bandit --quiet --severity-level medium --recursive accounts config files graph \
+		--exclude '*/node_modules/*'
 
 format: $(DEV_STAMP) ## mend what can be mended without thought; lint tells the rest
 	@$(BIN)/python -m ruff check --fix-only .

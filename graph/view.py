@@ -240,9 +240,10 @@ _PAGE_POLICY: Mapping[str, Collection[str]] = {
     # GraphiQL's editor writes both elements and attributes.
     "style-src": [CSP.SELF, *settings.STATIC_SOURCES, CSP.UNSAFE_INLINE],
     # blob: what was picked and is not sent yet
-    "img-src": [CSP.SELF, *settings.STATIC_SOURCES, "data:", "blob:"],
+    "img-src": [CSP.SELF, *settings.STATIC_SOURCES, *settings.MEDIA_SOURCES, "data:", "blob:"],
+    "media-src": settings.MEDIA_SOURCES or [CSP.NONE],
     "font-src": [CSP.SELF, *settings.STATIC_SOURCES],
-    "connect-src": [CSP.SELF],
+    "connect-src": [CSP.SELF, *settings.MEDIA_SOURCES],
     "base-uri": [CSP.NONE],
     "form-action": [CSP.NONE],
     "frame-ancestors": [CSP.NONE],

@@ -1,6 +1,9 @@
 """The environment: what holds when nothing is set, and that everything wrong is said at once."""
 
+import ast
+import ipaddress
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +15,9 @@ import pytest
 from config import env
 from config.env import InvalidEnvironment
 
-ROOT = env.ROOT
+ROOT = PROJECT = env.ROOT
 A_KEY = "0123456789-0123456789-0123456789-x"
+PROXIES = (ipaddress.ip_network("127.0.0.1"), ipaddress.ip_network("fd00::/8"))
 
 # What a process of Python needs and no setting of Coffer is named like.
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
@@ -75,7 +79,16 @@ def test_with_nothing_set_coffer_keeps_all_in_one_folder_of_the_project(monkeypa
         ("csrf_trusted_origins", ()),
         ("host", "127.0.0.1"),
         ("port", 8000),
-        ("threads", 16),
+        ("threads", 128),
+        ("grace", 30),
+        ("has_own_secret_key", False),
+        ("https", None),
+        ("hsts_seconds", 3600),
+        ("hsts_subdomains", False),
+        ("hsts_preload", False),
+        ("trusted_proxies", ()),
+        ("proxy_headers", "x-forwarded"),
+        ("media_origin", None),
         ("user_quota", None),
         ("url_lifetime", 3600),
         ("max_request_size", 1024**3),
@@ -122,6 +135,17 @@ def test_the_data_folder_is_made_for_its_owner_and_group(monkeypatch, tmp_path):
         ("COFFER_PROFILES", "/etc/coffer/profiles.toml", "profiles_path", Path("/etc/coffer/profiles.toml")),
         ("SENDFILE", "nginx", "sendfile", "nginx"),
         ("SECRET_KEY", A_KEY, "secret_key", A_KEY),
+        ("SECRET_KEY", A_KEY, "has_own_secret_key", True),
+        ("WORKERS", "5", "workers", 5),
+        ("GRACE", "7", "grace", 7),
+        ("HTTPS", "True", "https", True),
+        ("HTTPS", "False", "https", False),
+        ("HSTS_SECONDS", "31536000", "hsts_seconds", 31_536_000),
+        ("HSTS_SUBDOMAINS", "True", "hsts_subdomains", True),
+        ("HSTS_PRELOAD", "True", "hsts_preload", True),
+        ("TRUSTED_PROXIES", "127.0.0.1, fd00::/8", "trusted_proxies", PROXIES),
+        ("PROXY_HEADERS", "forwarded", "proxy_headers", "forwarded"),
+        ("MEDIA_ORIGIN", "https://m.example:8443", "media_origin", "https://m.example:8443"),
         ("CSRF_TRUSTED_ORIGINS", "https://a.example", "csrf_trusted_origins", ("https://a.example",)),
     ],
 )
@@ -197,6 +221,17 @@ def test_the_service_answers_to_its_own_names(monkeypatch, variables, expected):
         ("PORT", "0"),
         ("PORT", "65536"),
         ("PORT", ""),
+        ("WORKERS", "0"),
+        ("GRACE", "0"),
+        ("HTTPS", "maybe"),
+        ("HSTS_SECONDS", "-1"),
+        ("TRUSTED_PROXIES", "everybody"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("PROXY_HEADERS", "both"),
+        ("MEDIA_ORIGIN", "files.example"),
+        ("MEDIA_ORIGIN", "https://files.example/"),
+        ("MEDIA_ORIGIN", "https://a@files.example"),
+        ("MEDIA_ORIGIN", "http://localhost:9000"),
         ("THREADS", "0"),
         ("THREADS", "1025"),
         ("USER_QUOTA", "lots"),
@@ -233,6 +268,13 @@ def test_a_wrong_variable_is_named_and_nothing_else_is(monkeypatch, variable, va
     monkeypatch.setenv(variable, value)
 
     assert list(problems()) == [variable]
+
+
+def test_files_of_a_service_with_https_need_it_too(monkeypatch):
+    monkeypatch.setenv("MEDIA_ORIGIN", "http://files.example")
+    assert env.read().media_origin == "http://files.example"
+    monkeypatch.setenv("HTTPS", "True")
+    assert list(problems()) == ["MEDIA_ORIGIN"]
 
 
 @pytest.mark.parametrize("below", ["", "deeper"])
@@ -374,3 +416,35 @@ def test_a_point_at_which_the_service_is_killed_is_refused_outside_of_tests(monk
 
 def test_nobody_is_killed_unless_it_is_said():
     assert env.read().failpoint == ""
+
+
+# --- what is written of them -----------------------------------------------------------------------
+
+# Of tests of crashes alone, and of where the rest is read from.
+_UNEXPLAINED = {"COFFER_CRASH_TESTS", "COFFER_FAILPOINT", "ENV_FILE"}
+
+
+def _read_variables() -> set[str]:
+    """What the two modules ask by: `env.int("PORT", ...)` and `_words(env, "ALLOWED_HOSTS", ...)`."""
+    names = set()
+    for module in ("env.py", "storages.py"):
+        for node in ast.walk(ast.parse((PROJECT / "config" / module).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") != "get":
+                asked = node.args[1:2] if isinstance(node.func, ast.Name) else node.args[:1]
+                names |= {str(each.value) for each in asked if isinstance(each, ast.Constant)}
+    return {name for name in names if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", name)} - _UNEXPLAINED
+
+
+def test_the_example_explains_each_variable_and_no_other():
+    text = (PROJECT / ".env.example").read_text(encoding="utf-8")
+    named = re.findall(r"^# ([A-Z][A-Z0-9_]*)=", text, re.MULTILINE)
+    assert len(named) == len(set(named))
+    of_one_storage = {name for name in named if name.startswith(("PUBLIC_", "STATIC_AWS_"))}
+    assert set(named) - of_one_storage == _read_variables()
+
+
+def test_the_readme_names_each_variable_but_those_of_one_kind_of_storage():
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    named = {name for row in re.findall(r"^\| (`[A-Z].*?) \|", text, re.MULTILINE) for name in row.split("`")}
+    of_storages = {name for name in _read_variables() if re.match(r"(AWS|GS|AZURE|STATIC|USE_S3)_", name)}
+    assert _read_variables() - of_storages - named == {"SENDFILE"}

@@ -92,9 +92,11 @@ function setHeaders(request: XMLHttpRequest, given: Record<string, unknown> = {}
   headers.forEach((value, name) => request.setRequestHeader(name, value));
 }
 
-/** The cookie's, because it changes when somebody signs in; that of the page before there is a cookie. */
+/** The cookie's, because it changes when somebody signs in; that of the page before there is a cookie. Over TLS
+ * the cookie has the longer name, and one of the other may be left from before. */
 function csrfToken(): string {
-  const cookie = /(?:^|; )csrftoken=([^;]*)/.exec(document.cookie)?.[1];
+  const named = (name: string) => new RegExp(`(?:^|; )${name}=([^;]*)`).exec(document.cookie)?.[1];
+  const cookie = named('__Host-csrftoken') ?? named('csrftoken');
   return cookie ?? document.querySelector<HTMLMetaElement>('meta[name="csrf-token"]')?.content ?? '';
 }
 

@@ -15,9 +15,14 @@ export interface Upload<T> {
   readonly cancel: () => void;
 }
 
+/** Over TLS the cookie has the longer name, and one of the other may be left from before. */
+function csrfToken(): string {
+  const named = (name: string) => new RegExp(`(?:^|; )${name}=([^;]*)`).exec(document.cookie)?.[1];
+  return named('__Host-csrftoken') ?? named('csrftoken') ?? '';
+}
+
 function headers(): Record<string, string> {
-  const token = /(?:^|; )csrftoken=([^;]*)/.exec(document.cookie)?.[1] ?? '';
-  return { Accept: 'application/json', 'X-CSRFToken': token, 'X-Requested-With': 'XMLHttpRequest' };
+  return { Accept: 'application/json', 'X-CSRFToken': csrfToken(), 'X-Requested-With': 'XMLHttpRequest' };
 }
 
 function data<T>({ data, errors }: Answer<T>): T {
