@@ -10,6 +10,7 @@ import io
 import os
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import CancelledError, Future
 from typing import Any
 
 import django
@@ -26,6 +27,8 @@ type Message = dict[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
 
 _BATCH = 256 * 1024  # bytes fetched from the event loop at once: each time costs a change of threads
+_ABORTED = "The server stops before the request was complete."
+_CLEANUP = 5.0  # seconds in which what was cut off is removed when the server stops
 _IDLE = 60.0  # seconds without a byte after which a client counts as gone
 
 
@@ -49,6 +52,8 @@ class StreamedBody(io.RawIOBase):
         self._context = contextvars.copy_context()
         self._buffer = bytearray()
         self._complete = asyncio.Event()
+        self._fetching: Future[bytes] | None = None
+        self._aborted = False
         if limit is None:
             self._complete.set()
 
@@ -82,13 +87,25 @@ class StreamedBody(io.RawIOBase):
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
+    def abort(self) -> None:
+        """End whatever waits for bytes, as if the client had gone. Called on the event loop."""
+        self._aborted = True
+        if self._fetching is not None:
+            self._fetching.cancel()
+
     def _fetch(self) -> None:
         if threading.get_ident() == self._loop_thread:
             raise RuntimeError(
                 "The body of a request cannot be read on the event loop: it would wait for itself."
             )
+        if self._aborted:
+            raise ConnectionResetError(_ABORTED)
         more = self._receive_batch(len(self._buffer))
-        batch = self._context.copy().run(asyncio.run_coroutine_threadsafe, more, self._loop).result()
+        self._fetching = self._context.copy().run(asyncio.run_coroutine_threadsafe, more, self._loop)
+        try:
+            batch = self._fetching.result()
+        except CancelledError:
+            raise ConnectionResetError(_ABORTED) from None
         self._left -= len(batch)
         if self._left < 0:
             raise RequestDataTooBig("The body of the request is larger than the service takes.")
@@ -117,9 +134,41 @@ class StreamingASGIHandler(ASGIHandler):
 
     request_class = _Request
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._answering: dict[asyncio.Task[Any], StreamedBody] = {}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
     async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+        """The request, in a task of its own: a server that stops cancels what is under way, and Django would
+        then wait for the thread, which waits for the body."""
         body: Any = StreamedBody(receive, limit=_limit(scope))
-        await super().handle(scope, body, send)
+        answering = asyncio.create_task(super().handle(scope, body, send))
+        self._answering[answering] = body
+        answering.add_done_callback(self._answering.pop)
+        try:
+            await asyncio.shield(answering)
+        except asyncio.CancelledError:
+            body.abort()
+            await answering
+            raise
+
+    async def _live(self, receive: Any, send: Any) -> None:
+        """The lifespan protocol: what is under way when the server's patience is over is ended, and what was
+        received of it removed, before the process ends."""
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        for body in self._answering.values():
+            body.abort()
+        if self._answering:
+            await asyncio.wait(self._answering, timeout=_CLEANUP)
+        await send({"type": "lifespan.shutdown.complete"})
 
     async def read_body(self, receive: Any) -> Any:
         return receive

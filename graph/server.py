@@ -42,7 +42,7 @@ class _Connection(TConn):  # type: ignore[misc]
         self.sock.settimeout(_IDLE)
 
 
-class _Worker(ThreadWorker):  # type: ignore[misc]
+class Worker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's threads, which end what does not end by itself.
 
     When the grace is over, an upload sees the end of its bytes, as if its client had gone, and is refused and
@@ -72,6 +72,11 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
         self._open.discard(conn)
         super().finish_request(conn, fs)
 
+    def handle_request(self, req: Any, conn: TConn) -> bool:
+        if not _keeps_the_connection(req):
+            req.force_close()
+        return bool(super().handle_request(req, conn))
+
     def notify(self) -> None:
         """Called once a second, and by the main thread alone."""
         super().notify()
@@ -96,11 +101,10 @@ def _is_no_silence(record: logging.LogRecord) -> bool:
     return record.exc_info is None or not isinstance(record.exc_info[1], TimeoutError)
 
 
-def _say_close(worker: Any, request: Any) -> None:
-    """gunicorn closes a connection on which much of a body was not read, and says that it keeps it."""
+def _keeps_the_connection(request: Any) -> bool:
+    """gunicorn closes a connection on which much of a body was not read, and would say that it keeps it."""
     length = dict(request.headers).get("CONTENT-LENGTH", "0")
-    if not length.isdecimal() or int(length[:20]) > _UNREAD_LIMIT:
-        request.force_close()
+    return bool(length.isdecimal() and int(length[:20]) <= _UNREAD_LIMIT)
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -134,11 +138,10 @@ def serve(
         {
             "bind": address(host, port).removeprefix("http://"),
             "workers": workers,
-            "worker_class": _Worker,
+            "worker_class": Worker,
             "threads": threads,
             "worker_connections": max(_MAX_CONNECTIONS, 2 * threads),
             "preload_app": True,  # read once, before there are threads; the processes share its memory
-            "pre_request": _say_close,
             "when_ready": ready,
             "keepalive": _KEEP_ALIVE,
             "limit_request_line": _MAX_LINE,

@@ -1,6 +1,7 @@
 """Bodies under ASGI: nothing is received unasked or past the limit, and nothing is copied to disk."""
 
 import asyncio
+import contextlib
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,7 @@ from django.test import Client as Browser
 from accounts import tokens
 from accounts.models import Scope, User
 from config import asgi
-from config.asgi import StreamedBody, application
+from config.asgi import StreamedBody, StreamingASGIHandler, application
 from files.models import File
 from tests.conftest import stored_files
 from tests.test_body import GOOD, HELLO, MULTIPART, ONE, PLACE, file, form, operations
@@ -454,3 +455,63 @@ def test_a_cookie_without_the_token_of_its_page_is_refused_before_a_byte_is_rece
     answer = client.post(endless(), JSON, content_length="100", cookie=cookie)
     assert_refused(answer, 403, "CSRF_FAILED")
     assert client.sender.asked == 0
+
+
+# --- the end of the server -------------------------------------------------------------------------
+
+
+def silent() -> Any:
+    """`receive` of a client that sends the beginning of its body, and falls silent."""
+    messages = iter([{"type": "http.request", "body": b"begun", "more_body": True}])
+
+    async def receive() -> dict[str, Any]:
+        for message in messages:
+            return message
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    return receive
+
+
+def test_a_server_that_stops_ends_who_waits_for_the_body():
+    async def run() -> None:
+        body = StreamedBody(silent(), limit=1000)
+        reading = asyncio.create_task(asyncio.to_thread(body.read))
+        await asyncio.sleep(0.1)  # it waits for the second message by now
+        body.abort()
+        with pytest.raises(ConnectionResetError, match="stops"):
+            await reading
+        with pytest.raises(ConnectionResetError):
+            await asyncio.to_thread(body.read)
+
+    asyncio.run(run())
+
+
+def test_the_lifespan_ends_when_what_was_under_way_has():
+    """As uvicorn does it: it asks for the end of the application, and then its process ends."""
+    handler, told, ended = StreamingASGIHandler(), [], threading.Event()
+
+    async def run() -> None:
+        body = StreamedBody(silent(), limit=1000)
+        answering = asyncio.create_task(asyncio.to_thread(read_to_the_end, body, ended))
+        handler._answering[answering] = body
+        events = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(0.1)
+            return next(events)
+
+        async def send(message: dict[str, Any]) -> None:
+            told.append((message["type"], ended.is_set()))
+
+        await handler({"type": "lifespan"}, receive, send)
+        await answering
+
+    asyncio.run(run())
+    assert told == [("lifespan.startup.complete", False), ("lifespan.shutdown.complete", True)]
+
+
+def read_to_the_end(body: StreamedBody, ended: threading.Event) -> None:
+    with contextlib.suppress(ConnectionResetError):
+        body.read()
+    ended.set()

@@ -276,13 +276,15 @@ def running(
     token: str = "",
     asgi: bool = False,
     settings: Mapping[str, str] | None = None,
+    command: list[str] | None = None,
 ) -> Iterator[Service]:
-    """The service over that folder until the end of the block, `manage.py run` or its ASGI application."""
+    """The service over that folder until the end of the block: by the command, if one is given, else
+    `manage.py run` or the ASGI application."""
     port = free_port()
     environ = environment(data_dir, port, settings)
     host = environ.get("HOST", "127.0.0.1")
     uvicorn = ["-m", "uvicorn", "config.asgi:application", "--host", host, "--port", str(port)]
-    command = [sys.executable, *(uvicorn if asgi else ["manage.py", "run"])]
+    command = command or [sys.executable, *(uvicorn if asgi else ["manage.py", "run"])]
     log_path = data_dir.with_name(f"{data_dir.name}-{port}.log")
     LOGS.append(log_path)
     with log_path.open("wb") as log:
