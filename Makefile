@@ -59,7 +59,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help run serve demo redis-server test test-postgres test-browser test-long test-storage screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench bench-images clean rebuild
+.PHONY: help run serve demo redis-server test test-postgres test-browser test-long test-storage screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench bench-images bench-servers clean rebuild
 
 help: ## list what make can do
 	@echo "Coffer: make TARGET"
@@ -234,6 +234,9 @@ bench: $(BENCH) ## every figure of docs/performance.md, beside peers and floors;
 
 bench-images: $(BENCH) ## renditions alone, against Pillow, sharp and pyvips; needs Node
 	@$(BIN)/python -m bench.images $(ARGS)
+
+bench-servers: $(DEV_STAMP) bench/node_modules/.package-lock.json ## the servers that Coffer runs under, beside slow uploads; needs Node
+	@$(BIN)/python bench/servers.py $(ARGS)
 
 clean: ## remove the virtual environments and all caches, but no data
 	rm -rf $(VENV) $(SERVERS) bench/node_modules tests/storage/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
