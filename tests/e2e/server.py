@@ -280,7 +280,7 @@ def running(
 ) -> Iterator[Service]:
     """The service over that folder until the end of the block: by the command, if one is given, else
     `manage.py run` or the ASGI application."""
-    port = free_port()
+    port = int((settings or {}).get("PORT") or free_port())
     environ = environment(data_dir, port, settings)
     host = environ.get("HOST", "127.0.0.1")
     uvicorn = ["-m", "uvicorn", "config.asgi:application", "--host", host, "--port", str(port)]
