@@ -37,9 +37,16 @@ _MEMORY = "/dev/shm"  # noqa: S108  # nosec B108
 class _Connection(TConn):  # type: ignore[misc]
     """A client that falls silent in the middle is gone: its thread is needed."""
 
+    is_closed = False
+
     def init(self) -> None:
         super().init()
         self.sock.settimeout(_IDLE)
+
+    def close(self, graceful: bool = False) -> None:
+        if not self.is_closed:
+            self.is_closed = True
+            super().close(graceful)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -71,6 +78,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def finish_request(self, conn: TConn, fs: Any) -> None:
         self._open.discard(conn)
         super().finish_request(conn, fs)
+
+    def handle(self, conn: TConn) -> Any:
+        """Closes on the thread of the request. gunicorn would do it on the one that takes in all connections,
+        and wait there for each client to close its end, up to 2 s."""
+        keeps = super().handle(conn)
+        if not keeps:
+            conn.close(graceful=True)
+        return keeps
 
     def handle_request(self, req: Any, conn: TConn) -> bool:
         if not _keeps_the_connection(req):

@@ -71,3 +71,21 @@ def test_slow_uploads_leave_threads_for_others(prepared: Prepared, tmp_path: Pat
             assert service.run("{ viewer { username } }") == {"viewer": {"username": "alice"}}
         assert service.stop() == 0
         assert service.kept() == (0, [], [])
+
+
+def test_clients_that_do_not_close_their_connections_keep_nobody_waiting(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    """gunicorn waits 2 s for each, and all together would be longer than the patience of the last client."""
+    data_dir = prepared.copy(tmp_path / "data")
+    one = PRODUCTION | {"WORKERS": "1"}
+    query = b'{"query": "{ __typename }"}'
+    head = "POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    request = f"{head}Content-Length: {len(query)}\r\nConnection: close\r\n\r\n".encode() + query
+    with (
+        running(data_dir, token=prepared.token, settings=one, command=SERVE) as service,
+        ExitStack() as left_open,
+    ):
+        for connection in [left_open.enter_context(service.connect()) for _ in range(20)]:
+            connection.sendall(request)
+        assert service.run("{ viewer { username } }") == {"viewer": {"username": "alice"}}
