@@ -14,6 +14,7 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from files import services
+from graph import body, view
 from tests.api import UPLOAD_MANY, Api
 
 JSON = "application/json"
@@ -531,3 +532,38 @@ def test_answers_are_not_sniffed(api, public_api):
 
 def test_an_answer_is_compact_json(public_api: Api):
     assert public_api.post("{ __typename }").content == b'{"data":{"__typename":"Query"}}'
+
+
+# --- how many are at work --------------------------------------------------------------------------
+
+
+def turns() -> int:
+    """How many more operations could begin now."""
+    taken = 0
+    while view._at_work.acquire(blocking=False):
+        taken += 1
+    for _ in range(taken):
+        view._at_work.release()
+    return taken
+
+
+def test_a_request_is_at_work_once_its_body_is_there(api, monkeypatch):
+    found: dict[str, int] = {}
+    read = body.read
+    run = view.CofferGraphQLView.execute_single
+    monkeypatch.setattr(body, "read", lambda *args: found.setdefault("reading", turns()) and read(*args))
+    monkeypatch.setattr(
+        view.CofferGraphQLView,
+        "execute_single",
+        lambda *args, **kwargs: found.setdefault("running", turns()) and run(*args, **kwargs),
+    )
+    assert api.run("{ viewer { username } }")
+    assert found == {"reading": view.AT_WORK, "running": view.AT_WORK - 1}
+
+
+def test_its_turn_is_given_back_however_it_ends(api):
+    api.run("{ viewer { username } }")
+    api.post("{ nothing }")
+    api.client.post("/graphql", b"{", content_type="application/json")
+    api.client.get("/graphql", {"query": "{ viewer { username } }"})
+    assert turns() == view.AT_WORK
