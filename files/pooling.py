@@ -1,13 +1,6 @@
-"""How many threads share a database: a connection is given back before a request waits for its client, and
-those that write to SQLite take turns."""
+"""Giving a database connection back before a request waits for its client."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-
-from django.db import connection, transaction
-
-_turn = threading.Lock()
+from django.db import connection
 
 
 def release() -> None:
@@ -18,21 +11,3 @@ def release() -> None:
     """
     if connection.vendor != "sqlite" and not connection.in_atomic_block:
         connection.close()
-
-
-@contextmanager
-def writing() -> Iterator[None]:
-    """A transaction that writes; on SQLite, which lets one write at a time, in turn.
-
-    SQLite itself has the others ask again after pauses, without any order: of 64 threads some asked at the
-    wrong moments until their time was up. Between processes it is left to that.
-    """
-    if connection.vendor != "sqlite" or connection.in_atomic_block:
-        with transaction.atomic():
-            yield
-        return
-    with ExitStack() as turn:
-        turn.enter_context(_turn)
-        with transaction.atomic():
-            transaction.on_commit(turn.close)  # before whatever else is done then, which may take long
-            yield

@@ -145,7 +145,7 @@ def upload_many(
 def update(*, viewer: User, file_id: UUID, changes: Description) -> File:
     """Change what is said of a file. Raises FileNotFound, InvalidInput and StorageUnavailable."""
     fields = clean(changes)
-    with _database_errors(), pooling.writing():
+    with _database_errors(), transaction.atomic():
         files = File.objects.changeable_by(viewer).select_related("owner")
         file = files.select_for_update(of=("self",)).filter(pk=file_id).first()
         if file is None:
@@ -168,7 +168,7 @@ def update(*, viewer: User, file_id: UUID, changes: Description) -> File:
 
 def delete(*, viewer: User, file_id: UUID) -> Deleted:
     """Remove the row, and the bytes once that is certain. Raises FileNotFound and StorageUnavailable."""
-    with _database_errors(), pooling.writing():
+    with _database_errors(), transaction.atomic():
         files = File.objects.changeable_by(viewer).select_related("owner")
         file = files.select_for_update(of=("self",)).filter(pk=file_id).first()
         if file is None:
@@ -254,7 +254,7 @@ def _keep(
     file_id = storage.id_of(key)
     inserted = False
     try:
-        with _database_errors(), pooling.writing():
+        with _database_errors(), transaction.atomic():
             _check_quota(owner, received.size, lock=True)
             file = File(
                 id=file_id,

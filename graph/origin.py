@@ -9,11 +9,7 @@ from django.utils.decorators import sync_only_middleware
 
 from audit.log import Origin, coming_from
 from audit.models import Via
-
-
-def client_address(request: HttpRequest) -> str:
-    """The address of who asks, or of the last proxy before us; empty on a Unix socket."""
-    return str(request.META.get("REMOTE_ADDR") or "")
+from graph.proxies import client_address
 
 
 @sync_only_middleware  # as the views are; under ASGI it runs on the request's thread
