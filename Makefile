@@ -94,6 +94,9 @@ endif
 ifeq ($(call in-dotenv,QUERIES_BY_GET),)
 run: export QUERIES_BY_GET ?= True
 endif
+ifeq ($(call in-dotenv,LOG_FORMAT),)
+run demo: export LOG_FORMAT ?= line
+endif
 
 # Only make itself is left to receive a Ctrl-C that the server has dealt with,
 # and would call it a failure; so on a terminal the server gets a process group

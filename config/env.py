@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import environs
 from environs import validate
 
-from config import queues, storages
+from config import logs, queues, storages
 from files.profiles import parse_size
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,6 +67,7 @@ class Env:
     tasks_backend: str
     redis_url: str | None
     log_level: str
+    log_format: str
     failpoint: str
 
 
@@ -138,6 +139,9 @@ def read() -> Env:
         "redis_url": env.str("REDIS_URL", None, validate=queues.check_redis_url),
         "log_level": env.str(
             "LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
+        ),
+        "log_format": env.str(
+            "LOG_FORMAT", "line" if debug else "json", validate=validate.OneOf(logs.FORMATS)
         ),
         "failpoint": _failpoint(env),
     }

@@ -7,7 +7,7 @@ import django_stubs_ext
 from django.utils.csp import CSP
 
 from config import env as environment
-from config import queues
+from config import logs, queues
 from files import profiles
 
 django_stubs_ext.monkeypatch()  # lets ModelAdmin[File] and its like be written without quotes
@@ -45,6 +45,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "graph.middleware.observed",  # the first: it sees what comes of all the others
     "graph.proxies.trusted_proxies",
     "django.middleware.security.SecurityMiddleware",
     "graph.media.media_origin",
@@ -215,15 +216,4 @@ CSRF_COOKIE_SAMESITE = "Lax"
 
 # --- logs ------------------------------------------------------------------------------------------
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": ENV.log_level},
-    "loggers": {
-        "django": {"handlers": [], "level": ENV.log_level, "propagate": True},
-        # Anyone can send a wrong Host; a traceback for each would let strangers fill the log.
-        "django.security.DisallowedHost": {"level": "CRITICAL"},
-    },
-}
+LOGGING = logs.settings(level=ENV.log_level, format_=ENV.log_format)

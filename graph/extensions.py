@@ -1,7 +1,6 @@
 """What is done around each operation: refused before it can cost much, and masked where nobody foresaw it."""
 
 import logging
-import uuid
 from collections.abc import Iterator
 
 from django.conf import settings
@@ -17,7 +16,7 @@ from strawberry.extensions import MaskErrors, SchemaExtension
 
 from files.errors import RETRY_AFTER, FileError
 from files.outages import is_outage
-from graph import documents, limits, rate_limit
+from graph import documents, limits, rate_limit, request_info
 from graph.context import Context
 from graph.errors import as_graphql_error
 
@@ -32,7 +31,7 @@ def _is_unforeseen(error: GraphQLError) -> bool:
 
 
 class MaskUnforeseen(MaskErrors):
-    """Clients get an id, and the log has the error under that id."""
+    """Clients get the id of the request, and the log has the error under that id."""
 
     def __init__(self) -> None:
         super().__init__(should_mask_error=_is_unforeseen)
@@ -40,7 +39,7 @@ class MaskUnforeseen(MaskErrors):
     def anonymise_error(self, error: GraphQLError) -> GraphQLError:
         if isinstance(error.original_error, FileError):
             return as_graphql_error(error.original_error, error)
-        correlation_id = uuid.uuid4().hex
+        correlation_id = request_info.current_id()
         logger.error("Unforeseen error %s at %s", correlation_id, error.path, exc_info=error.original_error)
         message = f"Something went wrong; it was logged as {correlation_id}."
         extensions: dict[str, object] = {"code": "INTERNAL_SERVER_ERROR", "correlationId": correlation_id}
@@ -87,6 +86,8 @@ class Guard(SchemaExtension):
         operation = get_operation_ast(document, self.execution_context._provided_operation_name)
         if operation is None:
             return [GraphQLError("The document has several operations: say which by operationName.")]
+        if info := request_info.CURRENT.get():
+            info.runs(operation.operation.value, operation.name.value if operation.name else None)
         context: Context = self.execution_context.context
         errors = limits.check(document, variables=self.execution_context.variables, spent=context.spent)
         return errors or self._rate_limited(document, operation)

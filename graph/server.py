@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.management.base import CommandError
 from django.core.servers.basehttp import get_internal_wsgi_application
@@ -170,6 +171,7 @@ def serve(
             "forwarder_headers": "",
             "control_socket_disable": True,  # it would write a socket to the home of the user
             "loglevel": "warning",
+            "logconfig_dict": settings.LOGGING,
         }
     ).run()
 

@@ -36,6 +36,7 @@ from graph.authentication import CsrfFailed, InvalidCredentials, authenticate
 from graph.context import Context
 from graph.problems import Refused
 from graph.rate_limit import RateLimited
+from graph.request_info import CURRENT
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +102,7 @@ class CofferGraphQLView(GraphQLView[Context, None]):
         if request.method not in allowed:
             raise _method_not_allowed(allowed)
         self._viewer = _authenticated(request)
+        _note_user(self._viewer)
         self._media_type = _media_type(request)
         if request.method == "POST":
             body.check_head(request)
@@ -194,6 +196,12 @@ def _authenticated(request: HttpRequest) -> Viewer:
         ) from None
     except CsrfFailed as error:
         raise Refused(HTTPStatus.FORBIDDEN, "CSRF_FAILED", f"{error} Send it as X-CSRFToken.") from None
+
+
+def _note_user(viewer: Viewer) -> None:
+    info = CURRENT.get()
+    if info is not None and viewer.user is not None:
+        info.user = viewer.user.pk
 
 
 def _media_type(request: HttpRequest) -> str:

@@ -29,6 +29,7 @@ os.environ |= {
     "GRAPHIQL": "True",
     "INTROSPECTION": "True",
     "QUERIES_BY_GET": "True",
+    "LOG_FORMAT": "line",
     "RATE_LIMIT_USER": "0",
     "RATE_LIMIT_ADDRESS": "0",
 }

@@ -98,6 +98,7 @@ def test_with_nothing_set_coffer_keeps_all_in_one_folder_of_the_project(monkeypa
         ("graphiql", False),
         ("introspection", False),
         ("log_level", "INFO"),
+        ("log_format", "json"),
     ],
 )
 def test_a_setting_has_a_careful_default(field, value):
@@ -128,6 +129,8 @@ def test_the_data_folder_is_made_for_its_owner_and_group(monkeypatch, tmp_path):
         ("MAX_FILES", "200", "max_files", 200),
         ("URL_LIFETIME", "604800", "url_lifetime", 604_800),
         ("LOG_LEVEL", "WARNING", "log_level", "WARNING"),
+        ("LOG_FORMAT", "line", "log_format", "line"),
+        ("DEBUG", "True", "log_format", "line"),
         ("GRAPHIQL", "1", "graphiql", True),
         ("INTROSPECTION", "yes", "introspection", True),
         ("QUERIES_BY_GET", "true", "queries_by_get", True),
@@ -244,6 +247,7 @@ def test_the_service_answers_to_its_own_names(monkeypatch, variables, expected):
         ("URL_LIFETIME", "0"),
         ("URL_LIFETIME", "604801"),
         ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
         ("GRAPHIQL", "2"),
         ("INTROSPECTION", "perhaps"),
         ("SECRET_KEY", "short"),

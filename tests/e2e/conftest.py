@@ -23,7 +23,7 @@ from tests.e2e.server import ROOT, Service
 _LINES = 80  # of a log that are shown with a failure
 
 # What `make run` sets for a developer.
-DEVELOPER = {"GRAPHIQL": "True", "INTROSPECTION": "True", "QUERIES_BY_GET": "True"}
+DEVELOPER = {"GRAPHIQL": "True", "INTROSPECTION": "True", "QUERIES_BY_GET": "True", "LOG_FORMAT": "line"}
 
 
 @pytest.hookimpl(wrapper=True)

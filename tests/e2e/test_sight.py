@@ -1,0 +1,150 @@
+"""What operators see of a real service: its log."""
+
+import json
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.e2e import server
+from tests.e2e.conftest import Start
+from tests.e2e.server import Service
+
+pytestmark = pytest.mark.e2e
+
+JSON = {"LOG_FORMAT": "json"}
+LINE = {"LOG_FORMAT": "line", "LOG_LEVEL": "DEBUG"}
+SERVERS = pytest.mark.parametrize("asgi", [False, True], ids=["wsgi", "asgi"])
+
+# What would begin a line, colour it, or wipe the terminal.
+HOSTILE = 'x\r\n2026-01-01 00:00:00,000 INFO forged: all is well\n{"forged":1}\x1b[2J\x85\u202e'
+
+
+def events(service: Service) -> list[dict[str, Any]]:
+    """The log, which is JSON but for what the command prints of itself at its start."""
+    lines = service.log().splitlines()
+    parsed = [json.loads(line) for line in lines if line.startswith("{")]
+    others = [line for line in lines if line and not line.startswith("{")]
+    assert all(
+        re.match(r"Coffer is ready at |  (Library|Admin|A token|Sign in) |  {8}", each) for each in others
+    )
+    return parsed
+
+
+def requests(service: Service) -> list[dict[str, Any]]:
+    return [event for event in events(service) if "status" in event]
+
+
+def wait_for_request(service: Service, request_id: str) -> dict[str, Any]:
+    def said() -> list[dict[str, Any]]:
+        return [event for event in requests(service) if event["request"] == request_id]
+
+    server.wait_for(f"the line of request {request_id}", lambda: bool(said()))
+    (event,) = said()
+    return event
+
+
+# --- the log ---------------------------------------------------------------------------------------
+
+
+@SERVERS
+def test_nothing_that_is_sent_begins_a_line_of_json(start: Start, asgi: bool) -> None:
+    with start("hostile-json", asgi=asgi, settings=JSON) as service:
+        send_hostile_names(service)
+        assert not any("forged" in event for event in events(service))
+        paths = [event["path"] for event in requests(service)]
+        assert any(r"\x1b[2J" in path for path in paths)
+        assert all(path.isprintable() for path in paths)
+        assert "\x1b" not in service.log()
+
+
+@SERVERS
+def test_nothing_that_is_sent_begins_a_line_of_text(start: Start, asgi: bool) -> None:
+    with start("hostile-line", asgi=asgi, settings=LINE) as service:
+        send_hostile_names(service)
+        lines = service.log().splitlines()
+        assert any(r"\x1b[2J" in line for line in lines)
+        assert not any(line.startswith(("2026-01-01 ", "{")) for line in lines)
+        assert "\x1b" not in service.log()
+
+
+def send_hostile_names(service: Service) -> None:
+    """In each place where a client can put one."""
+    service.upload(b"hello", "".join(f"%{byte:02X}" for byte in HOSTILE.encode()))
+    service.client.get(f"/files/{quote(HOSTILE)}")
+    service.client.post(
+        "/graphql", json={"query": "query A { __typename } query B { __typename }", "operationName": HOSTILE}
+    )
+    service.client.post("/graphql", json={"query": f"query {HOSTILE} {{ __typename }}"})
+    service.client.post("/graphql", json={"query": "{ __typename }", "extensions": {HOSTILE: HOSTILE}})
+    colours = b"\x1b[2J2026-01-01 forged"
+    for head in (b"Host: " + colours, b"X-Request-ID: " + colours, b"Authorization: Bearer " + colours):
+        host = b"" if head.startswith(b"Host") else b"Host: 127.0.0.1\r\n"
+        with service.connect() as connection:
+            connection.sendall(b"GET /nothing HTTP/1.1\r\n" + host + head + b"\r\nConnection: close\r\n\r\n")
+            while connection.recv(4096):
+                pass
+    asked = service.client.get("/nothing", headers={"X-Request-ID": "last"})
+    assert asked.status_code == 404
+    server.wait_for("the last line", lambda: service.log().count("/nothing") >= 2)
+
+
+@SERVERS
+def test_a_request_keeps_its_own_id_and_operation_among_many(start: Start, asgi: bool) -> None:
+    def ask(number: int) -> httpx.Response:
+        query = f"query Number{number} {{ viewer {{ username }} files(first: 1) {{ totalCount }} }}"
+        return service.client.post(
+            "/graphql", json={"query": query}, headers={"X-Request-ID": f"id-{number}"}
+        )
+
+    with start("many", asgi=asgi, settings=JSON) as service, ThreadPoolExecutor(12) as clients:
+        answers = list(clients.map(ask, range(150)))
+        assert [answer.headers["X-Request-ID"] for answer in answers] == [f"id-{n}" for n in range(150)]
+        server.wait_for(
+            "150 lines", lambda: sum("id-" in each["request"] for each in requests(service)) == 150
+        )
+        for event in requests(service):
+            if event["request"].startswith("id-"):
+                assert event["operation"] == event["request"].replace("id-", "Number")
+                assert (event["user"], event["status"], event["method"]) == (1, 200, "POST")
+                assert event["bytesOut"] > 0
+                assert event["bytesIn"] > 0
+
+
+@SERVERS
+def test_the_log_has_no_signature_no_token_and_no_variable(start: Start, asgi: bool) -> None:
+    with start("discreet", asgi=asgi, settings={**JSON, "LOG_LEVEL": "DEBUG"}) as service:
+        file = service.upload(b"a secret content", "secret.txt", title="a secret title")
+        address = httpx.URL(file["url"]["url"])
+        answer = service.client.get(address, headers={"X-Request-ID": "download"})
+        assert answer.content == b"a secret content"
+        event = wait_for_request(service, "download")
+        assert (event["path"], event["bytesOut"]) == (address.path, 16)
+        log = service.log()
+        assert service.token not in log
+        for value in httpx.QueryParams(address.query).values():
+            assert len(value) < 12 or value not in log
+        assert "?" not in "".join(each["path"] for each in requests(service))
+        assert "a secret" not in log
+
+
+def test_an_error_has_the_traceback_in_its_line_and_the_id_of_its_request(start: Start) -> None:
+    with start("failing", settings=JSON) as service:
+        (service.data_dir / "incoming").mkdir(exist_ok=True)
+        shutil.rmtree(service.data_dir / "files", ignore_errors=True)
+        (service.data_dir / "files").touch()
+        form = server.one_file(b"hello")
+        answer = service.client.post(
+            "/graphql",
+            content=form.body,
+            headers={"Content-Type": form.content_type, "X-Request-ID": "this-one"},
+        )
+        assert answer.json()["data"]["uploadFile"]["__typename"] == "StorageUnavailable"
+        (event,) = [each for each in events(service) if each["logger"] == "files.storage"]
+        assert (event["request"], event["level"], event["operation"]) == ("this-one", "ERROR", "Upload")
+        assert event["traceback"].startswith("Traceback (most recent call last):\n")
+        (service.data_dir / "files").unlink()
