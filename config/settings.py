@@ -45,7 +45,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "graph.middleware.observed",  # the first: it sees what comes of all the others
+    "graph.middleware.observed",  # the first: it answers probes, and measures all the others
     "graph.proxies.trusted_proxies",
     "django.middleware.security.SecurityMiddleware",
     "graph.media.media_origin",

@@ -12,6 +12,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_only_middleware
 
+from graph import probes
 from graph.request_info import CURRENT, RequestInfo, id_for
 
 logger = logging.getLogger(__name__)
@@ -23,9 +24,12 @@ _KINDS = {"download": "download", "rendition": "rendition"}  # by the name of th
 
 @sync_only_middleware  # the views are; under ASGI it runs on the request's thread
 def observed(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Any:
-    """The outermost middleware."""
+    """The outermost middleware: probes are answered here, before hosts, sessions and TLS are asked for."""
 
     def observe(request: HttpRequest) -> HttpResponseBase:
+        probe = probes.PROBES.get(request.path_info)
+        if probe is not None:
+            return probe(request)
         info = RequestInfo(id_for(request.headers.get(_HEADER)))
         request.info = info  # type: ignore[attr-defined]  # for what Django logs after this has ended
         token = CURRENT.set(info)

@@ -1,4 +1,4 @@
-"""What operators see of a real service: its log."""
+"""What operators see of a real service: its health and its log."""
 
 import json
 import re
@@ -46,6 +46,34 @@ def wait_for_request(service: Service, request_id: str) -> dict[str, Any]:
     server.wait_for(f"the line of request {request_id}", lambda: bool(said()))
     (event,) = said()
     return event
+
+
+# --- health ----------------------------------------------------------------------------------------
+
+
+@SERVERS
+def test_probes_tell_an_outage_and_its_end(start: Start, asgi: bool) -> None:
+    with start("probed", asgi=asgi, settings=JSON) as service:
+        by_address = httpx.Client(base_url=service.url, headers={"Host": "10.1.2.3:8000"}, trust_env=False)
+        with by_address as kubelet:
+            assert kubelet.get("/health/live").json() == {"status": "ok"}
+            answer = kubelet.get("/health/ready")
+            assert answer.status_code == 200, answer.text
+            assert set(answer.json()["checks"]) == {"database", "migrations", "queue", "storage:default"}
+            # A file where the folder was: nobody can write there, root included.
+            files, kept = service.data_dir / "files", service.data_dir / "kept"
+            files.mkdir(exist_ok=True)
+            shutil.move(files, kept)
+            files.touch()
+            server.wait_for("an outage", lambda: kubelet.get("/health/ready").status_code == 503)
+            assert kubelet.get("/health/ready").json()["checks"]["storage:default"]["status"] == "failed"
+            assert kubelet.get("/health/live").status_code == 200
+            files.unlink()
+            shutil.move(kept, files)
+            server.wait_for("its end", lambda: kubelet.get("/health/ready").status_code == 200)
+        assert not any("/health/" in str(event.get("path")) for event in events(service))
+        said = {event["message"].partition(":")[0] for event in events(service)}
+        assert {"Not ready", "Ready again"} <= said
 
 
 # --- the log ---------------------------------------------------------------------------------------
