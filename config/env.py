@@ -68,6 +68,8 @@ class Env:
     redis_url: str | None
     log_level: str
     log_format: str
+    metrics_token: str | None
+    metrics_allow: tuple[Network, ...]
     failpoint: str
 
 
@@ -143,6 +145,8 @@ def read() -> Env:
         "log_format": env.str(
             "LOG_FORMAT", "line" if debug else "json", validate=validate.OneOf(logs.FORMATS)
         ),
+        "metrics_token": env.str("METRICS_TOKEN", None, validate=_strong),
+        "metrics_allow": env.networks("METRICS_ALLOW", ""),
         "failpoint": _failpoint(env),
     }
     wrong = wrong_storages | queues.problems(values["tasks_backend"], values["redis_url"])

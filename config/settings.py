@@ -214,6 +214,11 @@ MESSAGE_STORAGE = (
 )
 CSRF_COOKIE_SAMESITE = "Lax"
 
-# --- logs ------------------------------------------------------------------------------------------
+# --- logs and figures ------------------------------------------------------------------------------
 
 LOGGING = logs.settings(level=ENV.log_level, format_=ENV.log_format)
+
+METRICS_TOKEN = ENV.metrics_token
+METRICS_ALLOW = ENV.metrics_allow
+METRICS = bool(METRICS_TOKEN or METRICS_ALLOW)  # what nobody may read is not counted
+METRICS_DIR = ENV.data_dir / "metrics"

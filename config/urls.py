@@ -8,7 +8,7 @@ from graph import pages
 from graph.schema import schema
 from graph.view import CofferGraphQLView
 
-# /health/live and /health/ready are answered before any of these, by graph/probes.py.
+# /health/live, /health/ready and /metrics are answered before any of these, by graph/probes.py.
 urlpatterns = [
     re_path(
         r"^graphql/?$",

@@ -9,6 +9,7 @@ import io
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from django.conf import settings
 from django.core.files.base import File
 from django.core.files.uploadhandler import FileUploadHandler, StopUpload
 
+from files import telemetry
 from files.detection import HEAD_SIZE
 from files.drafts import staging_folder
 from files.errors import FileError, FileTooLarge, QuotaExceeded, StorageUnavailable
@@ -63,6 +65,7 @@ class Received:
         self.name = name
         self.content_type = content_type
         self.size = 0
+        self.begun = time.monotonic()
         self.head = b""
         self.draft: Draft | None = None
         self._limit = limit
@@ -257,6 +260,7 @@ class ReceivingHandler(FileUploadHandler):
 
     def close(self) -> None:
         """Forget all that came in, complete or not."""
+        telemetry.bytes_came(sum(received.size for received in self._all))
         for received in self._all:
             received.close()
 

@@ -20,7 +20,7 @@ from django.core.files.base import ContentFile
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from files import failpoints, rendering, sandbox, storage
+from files import failpoints, rendering, sandbox, storage, telemetry
 from files.errors import FileError, InvalidRendition, StorageUnavailable
 from files.geometry import FocalPoint
 from files.models import File, Rendition
@@ -171,7 +171,8 @@ def _inherit(file: File, variation: Variation, rendition: Rendition) -> Renditio
 
 def _make(file: File, claims: Mapping[Rendition, Variation]) -> None:
     """Make and store what is claimed, of one decode."""
-    with _given_back(claims), _read(file) as original:
+    formats = [variation.format.value for variation in claims.values()]
+    with telemetry.counts_renditions(formats), _given_back(claims), _read(file) as original:
         failpoints.reach("rendition.claimed")
         made = sandbox.run(
             rendering.render_many,
@@ -208,6 +209,7 @@ def _read(file: File) -> Iterator[IO[bytes]]:
             raise
         except Exception as error:  # whatever a storage raises
             logger.exception("The storage failed to read %s.", file.key)
+            telemetry.storage_failed(file.storage, telemetry.UNKNOWN)
             raise StorageUnavailable from error
         original.seek(0)
         yield original

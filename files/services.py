@@ -33,6 +33,7 @@ from files import (
     sandbox,
     storage,
     tasks,
+    telemetry,
     validators,
 )
 from files.errors import (
@@ -71,6 +72,7 @@ class Deleted:
     id: UUID
 
 
+@telemetry.counts_uploads
 def upload(*, owner: User, received: Received, profile: str, description: Description) -> File:
     """Check the received bytes, store them and record them; the file belongs to `owner`.
 

@@ -21,7 +21,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import InvalidStorageError, Storage, storages
 from django.utils import timezone
 
-from files import listing
+from files import listing, telemetry
 from files.disk import DiskStorage
 from files.drafts import ObjectDraft, SpooledDraft
 from files.errors import StorageUnavailable
@@ -354,13 +354,15 @@ def _typed(
         if lost is not None:
             lost[alias] = lost.get(alias, 0.0) + time.monotonic() - begun
         logger.exception("The storage failed to %s.", what)
-        raise StorageUnavailable(retryable=_passes(error, alias)) from error
+        fault = _fault(error, alias)
+        telemetry.storage_failed(alias, fault.name if fault else telemetry.UNKNOWN)
+        # Trying again may help; what nobody can explain may pass.
+        raise StorageUnavailable(retryable=fault is None or fault.passes) from error
 
 
-def _passes(error: Exception, alias: str) -> bool:
-    """Whether trying again may help. What nobody can explain may pass."""
+def _fault(error: Exception, alias: str) -> Fault | None:
+    """What is wrong, if the storage can tell."""
     with suppress(InvalidStorageError):
         storage = storages[alias]
-        fault = storage.fault(error) if isinstance(storage, Explaining) else None
-        return fault is None or fault.passes
-    return True
+        return storage.fault(error) if isinstance(storage, Explaining) else None
+    return None

@@ -1,4 +1,4 @@
-"""Around every request: its id and its line in the log.
+"""Around every request: its id, its line in the log and its figures.
 
 It changes nothing of an answer but the header X-Request-ID, and reads nothing of a body.
 """
@@ -12,6 +12,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_only_middleware
 
+from files import telemetry
 from graph import probes
 from graph.request_info import CURRENT, RequestInfo, id_for
 
@@ -33,9 +34,13 @@ def observed(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Any:
         info = RequestInfo(id_for(request.headers.get(_HEADER)))
         request.info = info  # type: ignore[attr-defined]  # for what Django logs after this has ended
         token = CURRENT.set(info)
+        telemetry.request_began()
         try:
             response = get_response(request)
             _note(request, info)
+        except BaseException:
+            telemetry.request_ended(kind=info.kind, status=500, seconds=time.perf_counter() - info.begun)
+            raise
         finally:
             CURRENT.reset(token)
         response.headers[_HEADER] = info.id
@@ -80,6 +85,7 @@ def _end_with(response: HttpResponseBase, access: dict[str, Any], info: RequestI
 
 def _ended(access: dict[str, Any], info: RequestInfo) -> None:
     seconds = time.perf_counter() - info.begun
+    telemetry.request_ended(kind=info.kind, status=access["status"], seconds=seconds)
     if logger.isEnabledFor(logging.INFO):
         access = {**access, "ms": round(seconds * 1000, 1)}
         logger.info(

@@ -28,7 +28,7 @@ from strawberry.types import ExecutionResult
 from accounts.models import Scope
 from accounts.viewer import Viewer
 from audit import log
-from files import pooling, storage
+from files import pooling, storage, telemetry
 from files.outages import DATABASE_ERRORS, is_outage
 from files.receive import ReceivingHandler
 from graph import body, problems, rate_limit
@@ -79,6 +79,7 @@ class CofferGraphQLView(GraphQLView[Context, None]):
             with storage.patience():
                 response = self._answer(request)
         except Refused as refused:
+            telemetry.refused(refused.code)
             response = problems.answer(refused)
         except HTTPException as error:
             response = problems.answer(problems.bad_request_because(error.reason))

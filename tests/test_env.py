@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from unittest import mock
 
@@ -99,6 +100,8 @@ def test_with_nothing_set_coffer_keeps_all_in_one_folder_of_the_project(monkeypa
         ("introspection", False),
         ("log_level", "INFO"),
         ("log_format", "json"),
+        ("metrics_token", None),
+        ("metrics_allow", ()),
     ],
 )
 def test_a_setting_has_a_careful_default(field, value):
@@ -131,6 +134,8 @@ def test_the_data_folder_is_made_for_its_owner_and_group(monkeypatch, tmp_path):
         ("LOG_LEVEL", "WARNING", "log_level", "WARNING"),
         ("LOG_FORMAT", "line", "log_format", "line"),
         ("DEBUG", "True", "log_format", "line"),
+        ("METRICS_TOKEN", A_KEY, "metrics_token", A_KEY),
+        ("METRICS_ALLOW", "10.0.0.0/8, ::1", "metrics_allow", (ip_network("10.0.0.0/8"), ip_network("::1"))),
         ("GRAPHIQL", "1", "graphiql", True),
         ("INTROSPECTION", "yes", "introspection", True),
         ("QUERIES_BY_GET", "true", "queries_by_get", True),
@@ -248,6 +253,9 @@ def test_the_service_answers_to_its_own_names(monkeypatch, variables, expected):
         ("URL_LIFETIME", "604801"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
+        ("METRICS_TOKEN", "short"),
+        ("METRICS_ALLOW", "localhost"),
+        ("METRICS_ALLOW", "10.1.2.3/8"),
         ("GRAPHIQL", "2"),
         ("INTROSPECTION", "perhaps"),
         ("SECRET_KEY", "short"),

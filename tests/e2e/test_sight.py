@@ -1,14 +1,17 @@
-"""What operators see of a real service: its health and its log."""
+"""What operators see of a real service: its health, its figures and its log."""
 
 import json
+import os
 import re
 import shutil
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e import server
 from tests.e2e.conftest import Start
@@ -16,7 +19,8 @@ from tests.e2e.server import Service
 
 pytestmark = pytest.mark.e2e
 
-JSON = {"LOG_FORMAT": "json"}
+TOKEN = "only-for-the-metrics-of-tests-0123456789"
+JSON = {"LOG_FORMAT": "json", "METRICS_TOKEN": TOKEN}
 LINE = {"LOG_FORMAT": "line", "LOG_LEVEL": "DEBUG"}
 SERVERS = pytest.mark.parametrize("asgi", [False, True], ids=["wsgi", "asgi"])
 
@@ -46,6 +50,22 @@ def wait_for_request(service: Service, request_id: str) -> dict[str, Any]:
     server.wait_for(f"the line of request {request_id}", lambda: bool(said()))
     (event,) = said()
     return event
+
+
+def figures(service: Service) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    answer = httpx.get(
+        f"{service.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False
+    )
+    assert answer.status_code == 200, answer.text
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def figure(service: Service, name: str, **labels: str) -> float:
+    return figures(service).get((name, frozenset(labels.items())), 0.0)
 
 
 # --- health ----------------------------------------------------------------------------------------
@@ -154,6 +174,7 @@ def test_the_log_has_no_signature_no_token_and_no_variable(start: Start, asgi: b
         assert (event["path"], event["bytesOut"]) == (address.path, 16)
         log = service.log()
         assert service.token not in log
+        assert TOKEN not in log
         for value in httpx.QueryParams(address.query).values():
             assert len(value) < 12 or value not in log
         assert "?" not in "".join(each["path"] for each in requests(service))
@@ -176,3 +197,53 @@ def test_an_error_has_the_traceback_in_its_line_and_the_id_of_its_request(start:
         assert (event["request"], event["level"], event["operation"]) == ("this-one", "ERROR", "Upload")
         assert event["traceback"].startswith("Traceback (most recent call last):\n")
         (service.data_dir / "files").unlink()
+
+
+# --- figures ---------------------------------------------------------------------------------------
+
+
+def test_the_figures_of_both_workers_are_one_sum_which_outlives_them(start: Start) -> None:
+    def ask(_: int) -> None:
+        # Each on a connection of its own, so that both workers get some.
+        httpx.post(service.graphql_url, json={"query": "{ __typename }"}, trust_env=False)
+
+    with start("counted", settings=JSON) as service, ThreadPoolExecutor(8) as clients:
+        before = figure(service, "coffer_requests_total", kind="query", status="2xx")
+        list(clients.map(ask, range(200)))
+        (folder,) = (path for path in (service.data_dir / "metrics").iterdir() if path.is_dir())
+        assert len(list(folder.glob("counter_[1-9]*.db"))) == 2
+        for _ in range(4):  # whichever worker is asked
+            counted = figure(service, "coffer_requests_total", kind="query", status="2xx") - before
+            assert counted == 200
+
+        _, *workers = service.processes()
+        killed = next(pid for pid in workers if (folder / f"counter_{pid}.db").exists())
+        os.kill(killed, signal.SIGKILL)
+        gone = folder / f"counter_{killed}.db"
+        server.wait_for(
+            "the dead one's file to be added up", lambda: not (figures(service) and gone.exists())
+        )
+        list(clients.map(ask, range(20)))
+        assert figure(service, "coffer_requests_total", kind="query", status="2xx") - before == 220
+        assert figure(service, "coffer_requests_in_flight") == 0
+
+
+def test_requests_under_way_are_seen(start: Start) -> None:
+    with start("in-flight", settings=JSON) as service:
+        form = server.one_file(b"x" * 100_000)
+        with service.connect() as connection:
+            connection.sendall(form.head(service.token) + form.body[:50_000])
+            server.wait_for("it to be counted", lambda: figure(service, "coffer_requests_in_flight") == 1)
+        server.wait_for("it to end", lambda: figure(service, "coffer_requests_in_flight") == 0)
+
+
+def test_a_download_that_breaks_off_is_no_request_under_way_for_ever(start: Start) -> None:
+    with start("broken-off", asgi=True, settings=JSON) as service:
+        file = service.upload(os.urandom(8 * 1024 * 1024), "large.bin")
+        target = httpx.URL(file["url"]["url"]).raw_path
+        for _ in range(3):
+            with service.connect() as connection:
+                connection.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+                connection.recv(1000)
+        server.wait_for("them to end", lambda: figure(service, "coffer_requests_in_flight") == 0)
+        assert figure(service, "coffer_requests_total", kind="download", status="2xx") == 3
