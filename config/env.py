@@ -70,6 +70,7 @@ class Env:
     log_format: str
     metrics_token: str | None
     metrics_allow: tuple[Network, ...]
+    tracing: bool
     failpoint: str
 
 
@@ -147,6 +148,7 @@ def read() -> Env:
         ),
         "metrics_token": env.str("METRICS_TOKEN", None, validate=_strong),
         "metrics_allow": env.networks("METRICS_ALLOW", ""),
+        "tracing": bool(env.str("OTEL_EXPORTER_OTLP_ENDPOINT", "", validate=_sends_traces)),
         "failpoint": _failpoint(env),
     }
     wrong = wrong_storages | queues.problems(values["tasks_backend"], values["redis_url"])
@@ -180,6 +182,19 @@ def _words(env: environs.Env, name: str, default: list[str]) -> list[str]:
     """A list with commas between its words, and spaces wherever a person put them."""
     words = [word.strip() for word in env.list(name, default) or []]
     return [word for word in words if word]
+
+
+def _sends_traces(value: str) -> None:
+    if not value:
+        return
+    if not value.startswith(("http://", "https://")):
+        raise environs.ValidationError(
+            "has to begin with http:// or https://, of a collector of OTLP over HTTP."
+        )
+    if not storages.can_import("opentelemetry.exporter.otlp.proto.http"):
+        raise environs.ValidationError(
+            "needs packages that are not installed: run .venv/bin/pip install -r requirements-otel.txt."
+        )
 
 
 def _own_name(host: str) -> list[str]:

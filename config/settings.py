@@ -214,7 +214,7 @@ MESSAGE_STORAGE = (
 )
 CSRF_COOKIE_SAMESITE = "Lax"
 
-# --- logs and figures ------------------------------------------------------------------------------
+# --- logs, figures, traces -------------------------------------------------------------------------
 
 LOGGING = logs.settings(level=ENV.log_level, format_=ENV.log_format)
 
@@ -222,3 +222,4 @@ METRICS_TOKEN = ENV.metrics_token
 METRICS_ALLOW = ENV.metrics_allow
 METRICS = bool(METRICS_TOKEN or METRICS_ALLOW)  # what nobody may read is not counted
 METRICS_DIR = ENV.data_dir / "metrics"
+TRACING = ENV.tracing

@@ -131,14 +131,14 @@ def _extra_problem(kind: str) -> str | None:
     if kind not in _EXTRAS:
         return None
     module, requirements = _EXTRAS[kind]
-    if _can_import(module):
+    if can_import(module):
         return None
     return f"{kind} needs packages that are not installed: run .venv/bin/pip install -r {requirements}."
 
 
 def _class_problem(path: str) -> str | None:
     module = path.rpartition(".")[0]
-    if not module or not _can_import(module):
+    if not module or not can_import(module):
         return f"{path!r} is no storage: use {', '.join(KINDS)} or the dotted path of a Storage class."
     try:
         found = import_string(path)
@@ -149,7 +149,8 @@ def _class_problem(path: str) -> str | None:
     return f"{path!r} is not a class of Django's Storage."
 
 
-def _can_import(module: str) -> bool:
+def can_import(module: str) -> bool:
+    """Whether it is installed, as what not everybody needs may not be."""
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from files import images, sandbox
+from files import images, sandbox, tracing
 from files.detection import detect
 from files.errors import InvalidImage
 from files.images import ImageFacts
@@ -18,6 +18,7 @@ class Facts:
     image: ImageFacts | None
 
 
+@tracing.traced("upload.validate")
 def inspect(received: Received, profile: UploadProfile) -> Facts:
     """What the bytes are. Raises InvalidImage and ImageTooLarge where the profile decodes images."""
     if profile.decoders:

@@ -20,7 +20,7 @@ from django.core.files.base import ContentFile
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from files import failpoints, rendering, sandbox, storage, telemetry
+from files import failpoints, rendering, sandbox, storage, telemetry, tracing
 from files.errors import FileError, InvalidRendition, StorageUnavailable
 from files.geometry import FocalPoint
 from files.models import File, Rendition
@@ -169,6 +169,7 @@ def _inherit(file: File, variation: Variation, rendition: Rendition) -> Renditio
     return rendition
 
 
+@tracing.traced("rendition.make")
 def _make(file: File, claims: Mapping[Rendition, Variation]) -> None:
     """Make and store what is claimed, of one decode."""
     formats = [variation.format.value for variation in claims.values()]

@@ -34,6 +34,7 @@ from files import (
     storage,
     tasks,
     telemetry,
+    tracing,
     validators,
 )
 from files.errors import (
@@ -294,6 +295,7 @@ def _keep(
         raise
 
 
+@tracing.traced("upload.store")
 def _store(
     received: Received, facts: Facts, profile: UploadProfile, visibility: Visibility
 ) -> tuple[str, str]:

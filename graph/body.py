@@ -15,7 +15,7 @@ from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from strawberry.http import GraphQLRequestData
 
 from accounts.models import User
-from files import services
+from files import services, tracing
 from files.models import Visibility
 from files.profiles import DEFAULT_PROFILE, Profiles
 from files.receive import Begin, Plan, Received, ReceivingHandler
@@ -181,7 +181,8 @@ def _multipart(request: HttpRequest, uploads: ReceivingHandler, owner: User | No
     try:
         parser = _Parser(meta, body, [uploads], "utf-8")
         uploads.plan = lambda: _plan(parser.fields(), owner)
-        fields, _ = parser.parse()
+        with tracing.span("upload.receive"):
+            fields, _ = parser.parse()
     except MultiPartParserError as error:
         raise bad_request_because(f"The multipart body cannot be read: {error}") from None
     if not (uploads.was_cut or body.ended_with(parser.closing_boundary)):

@@ -14,6 +14,7 @@ from graphql import (
 )
 from strawberry.extensions import MaskErrors, SchemaExtension
 
+from files import tracing
 from files.errors import RETRY_AFTER, FileError
 from files.outages import is_outage
 from graph import documents, limits, rate_limit, request_info
@@ -102,3 +103,15 @@ class Guard(SchemaExtension):
         except rate_limit.RateLimited as error:
             return [error]
         return []
+
+
+class Traced(SchemaExtension):
+    """A span for each operation that is run."""
+
+    def on_execute(self) -> Iterator[None]:
+        info = request_info.CURRENT.get()
+        kind, name = (info.kind, info.operation) if info else ("other", "")
+        with tracing.span(
+            f"graphql {kind}", {"graphql.operation.type": kind, "graphql.operation.name": name}
+        ):
+            yield

@@ -1,4 +1,4 @@
-"""Around every request: its id, its line in the log and its figures.
+"""Around every request: its id, its line in the log, its figures and its span.
 
 It changes nothing of an answer but the header X-Request-ID, and reads nothing of a body.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_only_middleware
 
-from files import telemetry
+from files import telemetry, tracing
 from graph import probes
 from graph.request_info import CURRENT, RequestInfo, id_for
 
@@ -36,8 +36,10 @@ def observed(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Any:
         token = CURRENT.set(info)
         telemetry.request_began()
         try:
-            response = get_response(request)
-            _note(request, info)
+            with tracing.request_span(request, info.id) as span:
+                response = get_response(request)
+                _note(request, info)
+                span.answered(response.status_code, kind=info.kind)
         except BaseException:
             telemetry.request_ended(kind=info.kind, status=500, seconds=time.perf_counter() - info.begun)
             raise

@@ -8,7 +8,7 @@ from strawberry.types import ExecutionContext
 
 from graph import errors
 from graph.completion import PlanningExecutor
-from graph.extensions import Guard, MaskUnforeseen
+from graph.extensions import Guard, MaskUnforeseen, Traced
 from graph.mutations import Mutation
 from graph.queries import Query
 from graph.scalars import SCALARS
@@ -34,7 +34,7 @@ schema = CofferSchema(
         disable_field_suggestions=not settings.INTROSPECTION,
         batching_config={"max_operations": settings.MAX_BATCH} if settings.MAX_BATCH else None,
     ),
-    extensions=[MaskUnforeseen, Guard],
+    extensions=[MaskUnforeseen, Guard, *([Traced] if settings.TRACING else [])],
     execution_context_class=PlanningExecutor,
     exception_handlers=errors.HANDLERS,
 )

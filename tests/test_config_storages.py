@@ -213,7 +213,7 @@ def test_azure_without_an_account_is_refused() -> None:
 def test_a_library_that_is_not_installed_is_named_with_what_installs_it(
     monkeypatch, kind: str, library: str
 ) -> None:
-    monkeypatch.setattr(storages, "_can_import", lambda module: module != library)
+    monkeypatch.setattr(storages, "can_import", lambda module: module != library)
     assert problems({**AZURE, "GS_BUCKET_NAME": "bucket", "STORAGE": kind}) == {
         "STORAGE": [
             f"{kind} needs packages that are not installed: "

@@ -102,6 +102,7 @@ def test_with_nothing_set_coffer_keeps_all_in_one_folder_of_the_project(monkeypa
         ("log_format", "json"),
         ("metrics_token", None),
         ("metrics_allow", ()),
+        ("tracing", False),
     ],
 )
 def test_a_setting_has_a_careful_default(field, value):
@@ -136,6 +137,8 @@ def test_the_data_folder_is_made_for_its_owner_and_group(monkeypatch, tmp_path):
         ("DEBUG", "True", "log_format", "line"),
         ("METRICS_TOKEN", A_KEY, "metrics_token", A_KEY),
         ("METRICS_ALLOW", "10.0.0.0/8, ::1", "metrics_allow", (ip_network("10.0.0.0/8"), ip_network("::1"))),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318", "tracing", True),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "", "tracing", False),
         ("GRAPHIQL", "1", "graphiql", True),
         ("INTROSPECTION", "yes", "introspection", True),
         ("QUERIES_BY_GET", "true", "queries_by_get", True),
@@ -256,6 +259,7 @@ def test_the_service_answers_to_its_own_names(monkeypatch, variables, expected):
         ("METRICS_TOKEN", "short"),
         ("METRICS_ALLOW", "localhost"),
         ("METRICS_ALLOW", "10.1.2.3/8"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
         ("GRAPHIQL", "2"),
         ("INTROSPECTION", "perhaps"),
         ("SECRET_KEY", "short"),

@@ -1,18 +1,24 @@
-"""What operators see of a real service: its health, its figures and its log."""
+"""What operators see of a real service: its health, its figures, its log and its traces."""
 
 import json
 import os
 import re
 import shutil
 import signal
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.api import picture
 from tests.e2e import server
 from tests.e2e.conftest import Start
 from tests.e2e.server import Service
@@ -247,3 +253,114 @@ def test_a_download_that_breaks_off_is_no_request_under_way_for_ever(start: Star
                 connection.recv(1000)
         server.wait_for("them to end", lambda: figure(service, "coffer_requests_in_flight") == 0)
         assert figure(service, "coffer_requests_total", kind="download", status="2xx") == 3
+
+
+# --- traces ----------------------------------------------------------------------------------------
+
+
+class Collector(ThreadingHTTPServer):
+    """As much of a collector as OTLP over HTTP needs."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Take)
+        self.requests: list[ExportTraceServiceRequest] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def spans(self) -> list[Span]:
+        return [
+            span
+            for request in list(self.requests)
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+
+def attributes(span: Span) -> dict[str, str]:
+    return {each.key: each.value.string_value or str(each.value.int_value) for each in span.attributes}
+
+
+class _Take(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        assert self.path == "/v1/traces"
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        assert isinstance(self.server, Collector)
+        self.server.requests.append(ExportTraceServiceRequest.FromString(body))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: a test that fails shows what matters."""
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with Collector() as made:
+        thread = threading.Thread(target=made.serve_forever)
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+@SERVERS
+def test_an_upload_is_one_trace_of_its_stages(start: Start, collector: Collector, asgi: bool) -> None:
+    traced = {**JSON, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+    def spans() -> dict[str, Span]:
+        return {span.name: span for span in collector.spans() if span.trace_id.hex() == trace}
+
+    with start("traced", asgi=asgi, settings=traced) as service:
+        form = server.one_file(picture(size=(60, 60)), "secret.png", profile="image", title="a secret title")
+        answer = service.client.post(
+            "/graphql?secret=1",
+            content=form.body,
+            headers={
+                "Content-Type": form.content_type,
+                "X-Request-ID": "traced",
+                "traceparent": f"00-{trace}-{parent}-01",
+            },
+        )
+        assert answer.json()["data"]["uploadFile"]["__typename"] == "File", answer.text
+        server.wait_for("its spans", lambda: "POST graphql" in spans())
+        found = spans()
+        names = {span.span_id: name for name, span in found.items()}
+        assert {
+            name: names.get(span.parent_span_id, span.parent_span_id.hex()) for name, span in found.items()
+        } == {
+            "POST graphql": parent,
+            "upload.receive": "POST graphql",
+            "graphql mutation": "POST graphql",
+            "upload.validate": "graphql mutation",
+            "upload.store": "graphql mutation",
+            "rendition.make": "graphql mutation",
+        }
+        request, operation = attributes(found["POST graphql"]), attributes(found["graphql mutation"])
+        assert (request["coffer.request_id"], request["http.response.status_code"]) == ("traced", "200")
+        assert (operation["graphql.operation.name"], operation["graphql.operation.type"]) == (
+            "Upload",
+            "mutation",
+        )
+        assert "secret" not in repr([each.SerializeToString() for each in collector.requests])
+
+
+def test_what_is_left_is_sent_when_a_service_ends_and_one_without_collector_ends_too(
+    start: Start, collector: Collector
+) -> None:
+    late = {"OTEL_BSP_SCHEDULE_DELAY": "600000"}
+    here = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+    with start("last-words", settings={**JSON, **late, **here}) as service:
+        service.run("query Last { viewer { username } }")
+        assert service.stop(signal.SIGTERM) == 0
+    assert any(attributes(span).get("graphql.operation.name") == "Last" for span in collector.spans())
+
+    nowhere = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{server.free_port()}"}
+    with start("nobody-listens", settings={**JSON, **late, **nowhere}) as service:
+        service.run("{ viewer { username } }")
+        assert service.stop(signal.SIGTERM) == 0
+        assert "SIGKILL" not in service.log()
