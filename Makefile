@@ -59,7 +59,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help run serve demo redis-server test test-postgres test-browser test-long test-storage screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench bench-images bench-servers clean rebuild
+.PHONY: help run serve demo redis-server test test-postgres test-browser test-deploy test-long test-storage screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench bench-images bench-servers clean rebuild
 
 help: ## list what make can do
 	@echo "Coffer: make TARGET"
@@ -156,6 +156,16 @@ screenshots: $(DEV_STAMP) $(CHROMIUM) ## take the pictures in docs/ anew
 		echo "The pages are tested in Chromium: install it (on Debian: apt-get install chromium)." >&2; \
 		exit 1; \
 	fi
+
+test-deploy: $(DEV_STAMP) ## drive what docker/ and systemd/ ship: nginx before the service, the commands of the image
+	@if ! PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light >/dev/null; \
+		else \
+			echo "The shipped nginx.conf is tried with nginx: install it, for example by apt-get install nginx-light." >&2; exit 1; \
+		fi; \
+	fi
+	@$(BIN)/python -m pytest tests/deploy $(ARGS)
 
 # Swift keeps its tokens in memcached, which is not on PyPI.
 test-storage: $(DEV_STAMP) tests/storage/node_modules/.installed ## run the storage tests against real Swift, Azurite and an emulator of Google's

@@ -195,6 +195,7 @@ def _is_file(value: str | None) -> None:
 
 
 def _s3(variables: _Variables) -> Entry:
+    protocol = variables.own("AWS_S3_URL_PROTOCOL", validate=validate.OneOf(["http:", "https:"]))
     return {
         "BACKEND": "files.s3.S3Storage",
         "OPTIONS": _s3_place(variables)
@@ -203,6 +204,7 @@ def _s3(variables: _Variables) -> Entry:
             "querystring_auth": variables.switch("AWS_QUERYSTRING_AUTH", True),
             "file_overwrite": variables.switch("AWS_S3_FILE_OVERWRITE", False),
         }
+        | ({"url_protocol": protocol} if protocol else {})
         | _cloudfront(variables),
     }
 

@@ -133,7 +133,8 @@ def _respond(request: HttpRequest, file: _Served) -> HttpResponseBase:
         return response
     response["ETag"] = file.etag
     response["Last-Modified"] = http_date(file.modified)
-    response["Accept-Ranges"] = "bytes"
+    if "X-Accel-Redirect" not in response:  # nginx says that itself, and once is enough
+        response["Accept-Ranges"] = "bytes"
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = _POLICY
     response["Cross-Origin-Resource-Policy"] = "cross-origin"

@@ -100,6 +100,7 @@ def test_a_bucket_is_all_that_an_s3_store_needs() -> None:
         ("AWS_DEFAULT_ACL", "private", "default_acl", "private"),
         ("AWS_S3_ADDRESSING_STYLE", "path", "addressing_style", "path"),
         ("AWS_S3_FILE_OVERWRITE", "True", "file_overwrite", True),
+        ("AWS_S3_URL_PROTOCOL", "http:", "url_protocol", "http:"),
         (
             "AWS_S3_OBJECT_PARAMETERS",
             '{"CacheControl": "no-cache"}',
