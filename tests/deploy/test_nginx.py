@@ -405,6 +405,26 @@ def test_what_a_client_says_of_itself_is_replaced_or_dropped(echo: int, tmp_path
     assert not arrived.keys() & {"x-forwarded-host", "x-forwarded-port", "x-real-ip", "forwarded"}
 
 
+def test_the_address_of_a_client_arrives_and_no_header_makes_another_of_it(
+    start: Start, tmp_path: Path
+) -> None:
+    limited = {"TRUSTED_PROXIES": "127.0.0.1", "RATE_LIMIT_ADDRESS": "3"}  # in each of two processes
+    with (
+        start("limited", settings=limited) as service,
+        nginx(tmp_path, service_port=service.port, data_dir=service.data_dir) as proxy,
+    ):
+
+        def ask(number: int, address: str) -> int:
+            transport = httpx.HTTPTransport(local_address=address)
+            lies = {"X-Forwarded-For": f"203.0.113.{number}", "Forwarded": f"for=203.0.113.{number}"}
+            with httpx.Client(transport=transport) as client:
+                asked = client.post(f"{proxy.url}/graphql", json={"query": "{ __typename }"}, headers=lies)
+            return asked.status_code
+
+        assert [ask(number, "127.0.0.1") for number in range(20)][-1] == 429
+        assert ask(0, "127.0.0.2") == 200
+
+
 # --- the store -------------------------------------------------------------------------------------
 
 
