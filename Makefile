@@ -249,7 +249,7 @@ bench-images: $(BENCH) ## renditions alone, against Pillow, sharp and pyvips; ne
 	@$(BIN)/python -m bench.images $(ARGS)
 
 bench-servers: $(DEV_STAMP) bench/node_modules/.package-lock.json ## the servers that Coffer runs under, beside slow uploads; needs Node
-	@$(BIN)/python bench/servers.py $(ARGS)
+	@$(BIN)/python -m bench.servers $(ARGS)
 
 clean: ## remove the virtual environments and all caches, but no data
 	rm -rf $(VENV) $(SERVERS) bench/node_modules tests/storage/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

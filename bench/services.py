@@ -22,7 +22,7 @@ SERVERS = {
     "WSGI": ("manage.py", "run"),
     "ASGI": ("-m", "uvicorn", "config.asgi:application", "--host", "127.0.0.1", "--port", "{port}"),
 }
-IN_PRODUCTION = SERVERS["WSGI"]  # the one that slow clients are let loose on
+IN_PRODUCTION = ("manage.py", "serve")  # the one that slow clients are let loose on
 
 # A file may be larger here than anybody would allow, and one client may ask as fast as it can.
 _PROFILES = '[default]\nmax_size = "16 GiB"\ntypes = ["*/*"]\n'
@@ -32,6 +32,9 @@ _SETTINGS = {
     "RATE_LIMIT_ADDRESS": "0",
     "LOG_LEVEL": "ERROR",
     "ENV_FILE": os.devnull,
+    # What `manage.py serve` asks for.
+    "SECRET_KEY": "a-key-of-the-benchmarks-that-guards-nothing-at-all-0123456789",
+    "HTTPS": "False",
 }
 
 
@@ -61,7 +64,7 @@ def coffer(
     run: Run,
     name: str = "Coffer",
     *,
-    command: Sequence[str] = SERVERS["WSGI"],
+    command: Sequence[str] | str = SERVERS["WSGI"],
     rows: int = 0,
     settings: Mapping[str, str] | None = None,
 ) -> Iterator[Coffer]:
@@ -79,7 +82,7 @@ def coffer(
 
 
 @contextmanager
-def beside(ours: Coffer, name: str, command: Sequence[str]) -> Iterator[Coffer]:
+def beside(ours: Coffer, name: str, command: Sequence[str] | str) -> Iterator[Coffer]:
     """One more service over the same data, which has done nothing yet."""
     with _serving(
         name, ours.service.environ | {"PORT": str(server.free_port())}, ours.token, command
@@ -88,10 +91,16 @@ def beside(ours: Coffer, name: str, command: Sequence[str]) -> Iterator[Coffer]:
 
 
 @contextmanager
-def _serving(name: str, environ: dict[str, str], token: str, command: Sequence[str]) -> Iterator[Coffer]:
+def _serving(
+    name: str, environ: dict[str, str], token: str, command: Sequence[str] | str
+) -> Iterator[Coffer]:
+    """By arguments for Python, or by a line for a shell."""
     port, data_dir = int(environ["PORT"]), Path(environ["DATA_DIR"])
     log_path = data_dir.with_name(f"{port}.log")
-    arguments = [sys.executable, *(each.format(port=port) for each in command)]
+    if isinstance(command, str):
+        arguments = ["sh", "-c", f"exec {command}"]
+    else:
+        arguments = [sys.executable, *(each.format(port=port) for each in command)]
     process = _start(arguments, environ, log_path)
     service = Service(
         process=process, port=port, data_dir=data_dir, log_path=log_path, environ=environ, token=token

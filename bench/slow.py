@@ -25,20 +25,22 @@ _PATIENCE = 10.0  # seconds; a query that is not answered by then counts as long
 def measure(run: Run) -> list[Row]:
     body = Body.query(run.folder / "page.json", PAGE, first=50)
     with coffer(run, command=IN_PRODUCTION, rows=_ROWS) as ours:
-        ways = {"none": partial(_alone, run, ours, body), "beside": partial(_beside, run, ours, body)}
+        ways = {"none": partial(alone_p99, run, ours, body), "beside": partial(beside_p99, run, ours, body)}
         found = {name: median(each) for name, each in run.turns(ways).items()}
     what = f"p99 of a client that queries while {run.scale.slow_clients} others upload at 20 KB/s"
     show = lambda value: f"{value * 1000:.1f} ms"  # noqa: E731
     return [compared(what, found["beside"], found["none"], by="nobody uploads", show=show, bar=_BAR)]
 
 
-def _alone(run: Run, target: Target, body: Body) -> float:
+def alone_p99(run: Run, target: Target, body: Body) -> float:
+    """Seconds."""
     return percentile(_latencies(target, body, run.scale.slow_seconds), 0.99)
 
 
-def _beside(run: Run, target: Target, body: Body) -> float:
+def beside_p99(run: Run, target: Target, body: Body) -> float:
+    """The same while others upload slowly."""
     with _uploading(target, run.scale.slow_clients):
-        return _alone(run, target, body)
+        return alone_p99(run, target, body)
 
 
 def _latencies(target: Target, body: Body, seconds: float) -> list[float]:

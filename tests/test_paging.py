@@ -158,7 +158,9 @@ def test_own_files_and_public_ones_are_one_list(api, shelf, alice, bob, field, d
     ]
     record(bob, name="b", size=5, created_at=MADE, updated_at=MADE)
     wanted = in_order([*shelf, *public], field, direction)
-    forwards, backwards, after, before = [], [], None, None
+    forwards: list[str] = []
+    backwards: list[str] = []
+    after = before = None
     for _ in range(0, len(wanted), size):
         files = page(api, field, direction, first=size, after=after)
         forwards += ids(files)
