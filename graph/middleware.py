@@ -30,7 +30,7 @@ def observed(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Any:
     def observe(request: HttpRequest) -> HttpResponseBase:
         probe = probes.PROBES.get(request.path_info)
         if probe is not None:
-            return probe(request)
+            return probes.hardened(probe(request))
         info = RequestInfo(id_for(request.headers.get(_HEADER)))
         request.info = info  # type: ignore[attr-defined]  # for what Django logs after this has ended
         token = CURRENT.set(info)

@@ -39,4 +39,7 @@ if _url := os.environ.get(postgres.VARIABLE):
 
 from config.settings import *  # noqa: E402, F403
 
+if not _url:
+    DATABASES["default"]["TEST"] = {"NAME": ":memory:"}  # noqa: F405  said, because the engine is ours
+
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast, and guards nothing here
