@@ -603,7 +603,7 @@ def test_a_request_that_fails_for_reasons_of_its_own_leaves_nothing(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr(File.objects, "create", fail)
+    monkeypatch.setattr(prepared, "insert", fail)
     sent = {"variables.input.file": ("a.bin", PLENTY, "")}
     query = "mutation ($input: UploadFileInput!) { uploadFile(input: $input) { __typename } }"
     answer = uploading.multipart(query, {"input": {"file": None}}, sent).json()

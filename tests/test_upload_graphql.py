@@ -708,10 +708,10 @@ def test_a_full_disk_is_an_answer_that_says_to_try_again(api, leftovers, monkeyp
 
 
 def test_a_database_that_takes_no_row_leaves_no_bytes(api, leftovers, monkeypatch):
-    def down(**_: object) -> File:
+    def down(_: object) -> None:
         raise OperationalError("database is locked")
 
-    monkeypatch.setattr(File.objects, "create", down)
+    monkeypatch.setattr(prepared, "insert", down)
     result = api.upload(LARGE)
     assert (result["__typename"], result["retryable"]) == ("StorageUnavailable", True)
     assert "locked" not in result["message"]
