@@ -59,7 +59,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help run serve demo redis-server test test-postgres test-browser test-deploy test-long test-storage screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench bench-images bench-servers clean rebuild
+.PHONY: help run serve demo redis-server test test-postgres test-browser test-deploy test-long test-storage memcached soak screenshots lint format schema $(PAGES) check-pages $(PAGES:%=check-%) lock bench bench-images bench-servers clean rebuild
 
 help: ## list what make can do
 	@echo "Coffer: make TARGET"
@@ -167,17 +167,23 @@ test-deploy: $(DEV_STAMP) ## drive what docker/ and systemd/ ship: nginx before 
 	fi
 	@$(BIN)/python -m pytest tests/deploy $(ARGS)
 
-# Swift keeps its tokens in memcached, which is not on PyPI.
-test-storage: $(DEV_STAMP) tests/storage/node_modules/.installed ## run the storage tests against real Swift, Azurite and an emulator of Google's
-	@$(MAKE) --no-print-directory VENV=$(SERVERS) $(SERVERS)/.servers
-	@if ! command -v memcached >/dev/null; then \
+# Swift keeps its tokens there; not on PyPI.
+memcached:
+	@if ! command -v $@ >/dev/null; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq memcached >/dev/null; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $@ >/dev/null; \
 		else \
 			echo "Swift needs memcached: install it, for example by apt-get install memcached." >&2; exit 1; \
 		fi; \
 	fi
+
+test-storage: $(DEV_STAMP) tests/storage/node_modules/.installed memcached ## run the storage tests against real Swift, Azurite and an emulator of Google's
+	@$(MAKE) --no-print-directory VENV=$(SERVERS) $(SERVERS)/.servers
 	@STORAGE_SERVERS=1 $(BIN)/python -m pytest tests/test_storage_contract.py tests/storage $(ARGS)
+
+soak: $(DEV_STAMP) memcached ## load, kills and faults on PostgreSQL, Swift and workers for 5 minutes; ARGS="--help" says more
+	@$(MAKE) --no-print-directory VENV=$(SERVERS) $(SERVERS)/.servers
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 lint: $(DEV_STAMP) ## check style, types and the direction of imports
 	@$(BIN)/python -m ruff check .

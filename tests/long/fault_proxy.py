@@ -5,6 +5,7 @@ import asyncio
 import re
 import struct
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from socket import SO_LINGER, SOL_SOCKET
@@ -39,6 +40,7 @@ class FaultProxy:
         self._fault = Fault()
         self._left: int | None = None
         self._since: re.Pattern[bytes] | None = None
+        self._choose: Callable[[], Fault] | None = None
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = asyncio.Event()
@@ -64,8 +66,12 @@ class FaultProxy:
         self._since = re.compile(since.encode()) if since else None
         self._fault, self._left, self.faulted = fault, times, 0
 
+    def inflict_some(self, choose: Callable[[], Fault]) -> None:
+        """What `choose` says, asked anew for each connection in the proxy's thread, until `heal`."""
+        self._choose, self.faulted = choose, 0
+
     def heal(self) -> None:
-        self._fault, self._left = Fault(), None
+        self._fault, self._left, self._choose = Fault(), None, None
 
     # --- in the thread
 
@@ -99,6 +105,10 @@ class FaultProxy:
             writer.close()
 
     def _take(self, head: bytes) -> Fault:
+        if self._choose is not None:
+            chosen = self._choose()
+            self.faulted += chosen != Fault()
+            return chosen
         if self._since and not self._since.search(head.partition(b"\r\n")[0]):
             return Fault()
         self._since = None
