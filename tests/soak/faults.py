@@ -7,9 +7,10 @@ from tests.long.fault_proxy import Fault
 
 SHARE = 0.05  # of all connections
 # Most faults come alone and are hidden by the next attempt; some as an outage that no attempt outlives.
-_OUTAGES = 0.1
+_OUTAGES = 0.2
 _OUTAGE = 15  # connections
-_STARTS = SHARE / (1 - _OUTAGES + _OUTAGES * _OUTAGE)
+_MEAN = 1 - _OUTAGES + _OUTAGES * _OUTAGE  # connections of a fault
+_STARTS = 1 / (1 + _MEAN * (1 - SHARE) / SHARE)  # of those that no fault is under way for
 
 _FAULTS = (
     Fault(status=HTTPStatus.SERVICE_UNAVAILABLE, code="SlowDown"),
