@@ -223,8 +223,8 @@ def _given_back(claims: Iterable[Rendition]) -> Iterator[None]:
         yield
     except BaseException as error:
         for claim in claims:
-            if not isinstance(error, FileError):
+            # Only if it is still ours: one who is slow may have been taken for dead, or the file was deleted.
+            ours = Rendition.objects.filter(pk=claim.pk, claimed_at=claim.claimed_at, made_at=None)
+            if ours.delete()[0] and not isinstance(error, FileError):
                 logger.exception("The rendition %s could not be made.", claim)
-            # Only if it is still ours: one who is slow may have been taken for dead.
-            Rendition.objects.filter(pk=claim.pk, claimed_at=claim.claimed_at, made_at=None).delete()
         raise

@@ -71,7 +71,7 @@ def make_presets(file_id: str) -> None:
         except (FileError, FileNotFoundError) as error:
             if _may_pass(error):
                 left = error
-            else:
+            elif File.objects.filter(pk=file.pk).exists():  # or it was deleted meanwhile
                 logger.exception("Presets of %s could not be made.", file_id)
     if left is not None:
         raise left

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.tasks import TaskResult
 from django.tasks.backends.base import BaseTaskBackend
 
-from files import profiles, relocation, renditions, retries, sandbox, tasks
+from files import profiles, relocation, renditions, retries, sandbox, services, storage, tasks
 from files.errors import InvalidImage, StorageUnavailable
 from files.models import File, Rendition
 from files.relocation import RelocationFailed
@@ -110,6 +110,23 @@ def test_what_will_not_pass_is_logged_and_not_tried_again(file, monkeypatch, cap
     failing(monkeypatch, sandbox, "run", error)
     tasks.make_presets.func(str(file.pk))
     assert "could not be made" in caplog.text
+
+
+@pytest.mark.parametrize("place, name", [(storage, "open_object"), (sandbox, "run")])
+def test_a_file_that_is_deleted_while_its_presets_are_made_is_no_error(
+    file, monkeypatch, caplog, django_capture_on_commit_callbacks, place, name
+):
+    real = getattr(place, name)
+
+    def deleted_first(*args: Any, **kwargs: Any) -> Any:
+        with django_capture_on_commit_callbacks(execute=True):
+            services.delete(viewer=file.owner, file_id=file.pk)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(place, name, deleted_first)
+    tasks.make_presets.func(str(file.pk))
+    assert not Rendition.objects.exists()
+    assert not caplog.records
 
 
 def test_one_preset_of_an_animation_that_fails_does_not_keep_the_others_waiting(alice, monkeypatch):
