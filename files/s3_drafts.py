@@ -181,7 +181,7 @@ class S3Draft:
         """The request that makes the object failed, perhaps only its answer: ask the store which.
 
         Returns if the object is there, as it was sent; else raises the error, or FileExistsError if there is
-        another one.
+        another one. Where one is there and the store does not say which, raises what it says instead.
         """
         if not _may_have_arrived(error):
             raise error
@@ -194,8 +194,10 @@ class S3Draft:
             with self._cleaning.spend():
                 found = self._client.head_object(**self._target)
             _check(found, etag=etag)
-        except (BotoCoreError, ClientError, DamagedObject):
+        except DamagedObject:
             raise reason from None
+        except (BotoCoreError, ClientError) as unknown:
+            raise (error if self._may_be_there else unknown) from None
         if found["ContentLength"] != self._size:
             raise reason
         logger.warning("The store's answer about %s was lost; the object is there.", self._target["Key"])

@@ -513,6 +513,22 @@ def test_an_object_that_was_there_before_is_neither_taken_for_ours_nor_removed(
     assert stored(storage)["Body"] == b"first"
 
 
+def test_an_object_that_nobody_can_look_at_is_not_called_another_one(
+    storage: S3Storage, client: Any, monkeypatch
+) -> None:
+    """It may be what an earlier attempt has put there, whose answer was lost."""
+
+    def refuse(**given: Any) -> None:
+        raise refusal("PreconditionFailed", 412)
+
+    monkeypatch.setattr(client, "put_object", refuse)
+    losing(monkeypatch, client, "head_object", is_done=False)
+    draft = begin(storage)
+    draft.write(b"bytes")
+    with pytest.raises(ReadTimeoutError):
+        commit(draft, b"bytes")
+
+
 # --- many at once ----------------------------------------------------------------------------------
 
 
