@@ -3,6 +3,7 @@ behind the service. No fault and no kill any more."""
 
 import json
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from strawberry import relay
@@ -24,9 +25,12 @@ _FAILED = "SELECT task_path, args_kwargs FROM django_tasks_database_dbtaskresult
 _HASTEN = "UPDATE django_tasks_database_dbtaskresult SET run_after = now() WHERE status = 'READY'"
 
 
-def judge(stack: Stack, ledger: Ledger, watch: Watch) -> list[Check]:
+def judge(stack: Stack, ledger: Ledger, watch: Watch, say: Callable[[str], None]) -> list[Check]:
+    """`say` is told what is looked at."""
+    say("The load is over; waiting for the queue.")
     checks = [_queue(stack)]
     answers = len(ledger.wrong)
+    say(f"Reading {len(ledger.certain())} files again.")
     unread = _read_all(stack, ledger)
     watch.look(stack.workers())
     read = nothing_wrong(
@@ -36,6 +40,7 @@ def judge(stack: Stack, ledger: Ledger, watch: Watch) -> list[Check]:
     )
     told = nothing_wrong("every answer was a right one, or one to try again", ledger.wrong[:answers])
     checks = [told, read, *checks]
+    say("Stopping; then reconcile and verify.")
     codes = stack.stop()
     checks.append(
         nothing_wrong(

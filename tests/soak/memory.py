@@ -21,8 +21,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Growth:
-    """Of one process: from the lowest of the first third of its life after warming up to the lowest of the
-    last third. The lowest, because what requests under way hold is given back."""
+    """Of one process: from the lowest of the second third of its life after warming up to the lowest of the
+    last one. In the first, threads are started and buffers grow to what is sent; and the lowest, because what
+    requests under way hold is given back."""
 
     pid: int
     age: float  # seconds
@@ -49,6 +50,10 @@ class Watch:
                 born = self._born.setdefault(pid, now)
                 self.samples.append(Sample(pid, now - born, resident))
 
+    def write(self, path: Path) -> None:
+        """Process, age in seconds, bytes."""
+        path.write_text("".join(f"{each.pid},{each.age:.1f},{each.resident}\n" for each in self.samples))
+
 
 def growths(samples: Iterable[Sample], warm_up: float = WARM_UP) -> list[Growth]:
     """Of each process that lived on for at least as long again as it took to warm up, the oldest first."""
@@ -62,7 +67,7 @@ def growths(samples: Iterable[Sample], warm_up: float = WARM_UP) -> list[Growth]
         if end < 2 * warm_up:
             continue
         third = (end - warm_up) / 3
-        early = [each.resident for each in lived if each.age <= warm_up + third]
+        early = [each.resident for each in lived if warm_up + third <= each.age < end - third]
         late = [each.resident for each in lived if each.age >= end - third]
         if early and late:
             found.append(Growth(pid, end, min(early), min(late)))

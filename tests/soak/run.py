@@ -32,8 +32,9 @@ class Soak:
 
     def run(self) -> list[Check]:
         self._load()
-        found = aftermath.judge(self.stack, self.ledger, self.watch)
+        found = aftermath.judge(self.stack, self.ledger, self.watch, say)
         self.ledger.write(self.stack.folder / "ledger.jsonl")
+        self.watch.write(self.stack.folder / "memory.csv")
         return found
 
     def _load(self) -> None:
