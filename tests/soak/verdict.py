@@ -10,7 +10,7 @@ from tests.soak.ledger import Ledger
 from tests.soak.memory import MIB, Growth
 
 # Of one process between two thirds of its life: what arenas of the C library differ by under load. In five
-# minutes a leak of 100 KB a request goes far beyond it.
+# minutes a leak of 100 KB a request goes beyond it.
 MAX_GROWTH = 32 * MIB
 _SHOWN = 5  # examples of what is wrong
 
