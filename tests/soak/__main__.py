@@ -20,6 +20,8 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
+_SHORTEST = 0.75  # minutes
+
 
 def main() -> int:
     given = _arguments()
@@ -61,7 +63,10 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--minutes", type=float, default=5, help="of load (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="(default: %(default)s)")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.minutes < _SHORTEST:
+        parser.error(f"--minutes: at least {_SHORTEST}, or no process lives long enough to judge its memory")
+    return given
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
