@@ -66,6 +66,7 @@ def test_no_index_locks_anybody_out(migrated_back):
 
     with connection.execute_wrapper(note):
         call_command("migrate", "files", verbosity=0)
-    made = [sql for sql in said if "INDEX" in sql and not sql.startswith("SELECT")]
+    # A table that is new is nobody's yet.
+    made = [sql for sql in said if "INDEX" in sql and "files_worker" not in sql and "SELECT" not in sql]
     assert len(made) == 2 * 14
     assert all("CONCURRENTLY" in sql for sql in made)

@@ -1,6 +1,6 @@
 """What gunicorn is given beyond its own: patience with clients, a place for heartbeats, a quiet log.
 
-How it serves and ends is told by e2e/test_serve.py and long/test_servers.py, with real processes.
+How it serves and ends is told by long/test_serve.py and long/test_servers.py, with real processes.
 """
 
 import logging
