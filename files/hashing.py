@@ -5,6 +5,8 @@ second core free, an upload takes the longer of the two and not their sum. With 
 """
 
 import hashlib
+import os
+import threading
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 _BATCH = 1024 * 1024  # bytes handed over at once: a change of threads for each piece would cost what it saves
 _WAITING = 2  # batches handed over and not yet hashed: past that, who sends waits
 _ALONE_FROM = 4 * _BATCH  # bytes; below, starting a thread costs what it saves
+# More uploads than processors keep all of them busy anyway, and what waits for a thread is memory.
+_free_threads = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 
 class Hashes:
@@ -29,10 +33,15 @@ class Hashes:
     def update(self, piece: bytes) -> None:
         """Take the next bytes, which may not be changed afterwards."""
         self._size += len(piece)
-        self._batch.append(piece)
-        self._batch_size += len(piece)
-        if self._batch_size >= _BATCH:
-            self._hand_over()
+        if self._thread is None:
+            self._thread = self._started()
+        if self._thread is None:
+            self._md5.update(piece)
+        else:
+            self._batch.append(piece)
+            self._batch_size += len(piece)
+            if self._batch_size >= _BATCH:
+                self._hand_over(self._thread)
         self._sha256.update(piece)
 
     @property
@@ -49,7 +58,8 @@ class Hashes:
     def finish(self) -> None:
         """Wait for what was handed over, and let go of the thread."""
         try:
-            self._hand_over()
+            if self._thread is not None:
+                self._hand_over(self._thread)
             while self._handed_over:
                 self._handed_over.popleft().result()
         finally:
@@ -60,19 +70,21 @@ class Hashes:
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
             self._thread = None
+            _free_threads.release()
         self._handed_over.clear()
         self._batch = []
 
-    def _hand_over(self) -> None:
+    def _started(self) -> ThreadPoolExecutor | None:
+        """A thread, where it is worth one and one is free."""
+        if self._size < _ALONE_FROM or not _free_threads.acquire(blocking=False):
+            return None
+        return ThreadPoolExecutor(1, thread_name_prefix="md5")
+
+    def _hand_over(self, thread: ThreadPoolExecutor) -> None:
         batch, self._batch, self._batch_size = self._batch, [], 0
-        if self._thread is None:
-            if self._size < _ALONE_FROM:
-                self._update_md5(batch)
-                return
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="md5")
         if len(self._handed_over) == _WAITING:
             self._handed_over.popleft().result()
-        self._handed_over.append(self._thread.submit(self._update_md5, batch))
+        self._handed_over.append(thread.submit(self._update_md5, batch))
 
     def _update_md5(self, batch: Iterable[bytes]) -> None:
         for piece in batch:

@@ -1,6 +1,7 @@
 """Both hashes of bytes that come in pieces, whatever the pieces, and no thread left behind."""
 
 import hashlib
+import os
 import threading
 from contextlib import closing
 from itertools import pairwise
@@ -52,6 +53,20 @@ def test_many_bytes_take_one_thread_until_they_are_hashed() -> None:
     hashes.finish()
     assert helpers() == []
     assert hashes.md5 == hashlib.md5(b"x" * 9 * MIB).hexdigest()
+    assert helpers() == []
+
+
+def test_of_many_uploads_some_have_a_thread_and_all_are_hashed() -> None:
+    many = [Hashes() for _ in range(3 * (os.cpu_count() or 1))]
+    for _ in range(9):
+        for each in many:
+            each.update(b"x" * MIB)
+    assert len(helpers()) == (os.cpu_count() or 1)
+    many[0].close()
+    many[-1].update(b"x" * MIB)  # one is free again
+    assert len(helpers()) == (os.cpu_count() or 1)
+    assert {each.md5 for each in many[1:-1]} == {hashlib.md5(b"x" * 9 * MIB).hexdigest()}
+    assert many[-1].md5 == hashlib.md5(b"x" * 10 * MIB).hexdigest()
     assert helpers() == []
 
 
