@@ -5,7 +5,8 @@ import sys
 
 _MIB = 1024 * 1024
 # Of mallopt(3), for which Python has no names.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_ARENAS = 4  # by default eight for each processor, of which every one keeps what was once needed in it
 
 
 def keep_buffers() -> None:
@@ -21,3 +22,4 @@ def keep_buffers() -> None:
     if mallopt is not None:
         mallopt(_TRIM_THRESHOLD, 16 * _MIB)
         mallopt(_MMAP_THRESHOLD, 2 * _MIB)
+        mallopt(_ARENA_MAX, _ARENAS)
