@@ -26,6 +26,20 @@ def spans(settings, monkeypatch) -> InMemorySpanExporter:
     return exporter
 
 
+def run(program: str, data_dir: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """In a process with nothing of the machine's environment but where programs are."""
+    environ = {"PATH": os.environ["PATH"], "DATA_DIR": str(data_dir), "ENV_FILE": os.devnull, **settings}
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 def test_unless_they_are_asked_for_nothing_is_loaded_and_functions_stay_as_they_are(tmp_path: Path):
     program = """
 import sys
@@ -37,21 +51,8 @@ functions = (inspection.inspect, renditions._make, services._store)
 assert not any(hasattr(each, "__wrapped__") for each in functions)
 print([name for name in ("opentelemetry", "prometheus_client", "django_rq") if name in sys.modules])
 """
-    environ = {
-        "PATH": os.environ["PATH"],
-        "DATA_DIR": str(tmp_path),
-        "ENV_FILE": os.devnull,
-        "ALLOWED_HOSTS": "testserver",
-    }
-    ran = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    ran = run(program, tmp_path, ALLOWED_HOSTS="testserver")
+    assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "[]\n"
 
 
@@ -95,21 +96,7 @@ importlib.util.find_spec = lambda name, *rest: None if name.startswith("opentele
 from config import env
 env.read_or_exit()
 """
-    environ = {
-        "PATH": os.environ["PATH"],
-        "DATA_DIR": str(tmp_path),
-        "ENV_FILE": os.devnull,
-        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
-    }
-    ran = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ran = run(program, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:4318")
     assert ran.returncode != 0
     assert "OTEL_EXPORTER_OTLP_ENDPOINT: needs packages that are not installed" in ran.stderr
     assert "requirements-otel.txt" in ran.stderr
