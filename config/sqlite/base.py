@@ -58,7 +58,7 @@ class _Pool:
     # Held by who is in a transaction that was begun to write.
     turn: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self, path: str) -> sqlite3.Connection | None:
+    def take(self, path: str) -> _Idle | None:
         """An open connection to the file that has this name now; None if there is none to be had."""
         with self.lock:
             if not self.idle:
@@ -67,7 +67,7 @@ class _Pool:
         if found.file != _Identity.of(path):
             found.connection.close()
             return None
-        return found.connection
+        return found
 
     def give(self, connection: sqlite3.Connection, file: _Identity) -> None:
         with self.lock:
@@ -130,7 +130,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.is_in_memory_db():
             return super().get_new_connection(conn_params)  # type: ignore[no-any-return]
         pool = _pools.setdefault(path, _Pool())
-        connection = pool.take(path) or super().get_new_connection(conn_params)
+        found = pool.take(path)
+        if found is not None:
+            self._file = found.file
+            return found.connection
+        connection: sqlite3.Connection = super().get_new_connection(conn_params)
         self._file = _Identity.of(path)
         return connection
 
