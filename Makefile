@@ -190,7 +190,7 @@ lint: $(DEV_STAMP) ## check style, types and the direction of imports
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m mypy
 	@$(BIN)/python $(BIN)/lint-imports --no-logo
-	@$(BIN)/python -m bandit --quiet --severity-level medium --recursive accounts audit config files graph \
+	@$(BIN)/python -m bandit --quiet --severity-level medium --recursive accounts audit config database files graph \
 		--exclude '*/node_modules/*'
 
 format: $(DEV_STAMP) ## mend what can be mended without thought; lint tells the rest

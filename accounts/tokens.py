@@ -11,9 +11,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import ApiToken, Scope, User
-from accounts.prepared import PreparedQuery, Slot, instance
 from audit import log
 from audit.models import Action
+from database.prepared import PreparedQuery, Slot, instance
 
 logger = logging.getLogger(__name__)
 

@@ -99,7 +99,7 @@ def _database() -> dict[str, Any]:
     config = dict(ENV.database)
     options = dict(config.get("OPTIONS", {}))
     if config["ENGINE"] == "django.db.backends.sqlite3":
-        config["ENGINE"] = "config.sqlite"
+        config["ENGINE"] = "database.sqlite"
         # Writers queue from their first statement on instead of failing in the middle, readers go on
         # meanwhile (WAL), and a commit that was answered survives a loss of power (synchronous=FULL).
         options.setdefault("transaction_mode", "IMMEDIATE")

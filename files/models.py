@@ -12,7 +12,7 @@ from django.db import connections, models
 from django.utils import timezone
 
 from accounts.models import User
-from accounts.prepared import instance
+from database.prepared import instance
 from files.exif import CAMERA_MAX_LENGTH, TEXT_MAX_LENGTH, TIME_MAX_LENGTH
 from files.indexes import PostgresGinIndex, PostgresIndex
 from files.lookups import TRIGRAM, Trigrams

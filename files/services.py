@@ -17,10 +17,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Sum
 from django.utils import timezone
 
-from accounts import prepared
 from accounts.models import User
 from audit import log
 from audit.models import Entry
+from database import prepared
 from files import (
     auditing,
     content_types,
@@ -257,26 +257,28 @@ def _keep(
     file_id = storage.id_of(key)
     inserted = False
     try:
+        file = File(
+            id=file_id,
+            owner=owner,
+            profile=profile.name,
+            kind=content_types.kind(facts.content_type),
+            content_type=facts.content_type,
+            size=received.size,
+            md5=received.md5,
+            sha256=received.sha256,
+            storage=alias,
+            key=key,
+            created_at=now,
+            updated_at=now,
+            **_image_columns(facts),
+            **fields,
+        )
+        entry = auditing.uploaded(file, by=owner)
+        # Others wait until this transaction ends: it has nothing in it that could be done before.
         with _database_errors(), transaction.atomic():
             _check_quota(owner, received.size, lock=True)
-            file = File(
-                id=file_id,
-                owner=owner,
-                profile=profile.name,
-                kind=content_types.kind(facts.content_type),
-                content_type=facts.content_type,
-                size=received.size,
-                md5=received.md5,
-                sha256=received.sha256,
-                storage=alias,
-                key=key,
-                created_at=now,
-                updated_at=now,
-                **_image_columns(facts),
-                **fields,
-            )
             prepared.insert(file)
-            log.write([auditing.uploaded(file, by=owner)])
+            log.write([entry])
             inserted = True
             failpoints.reach("upload.inserted")
             if file.is_image and profile.presets:

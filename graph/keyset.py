@@ -22,7 +22,7 @@ from strawberry.types import get_object_definition
 from strawberry.utils.str_converters import to_camel_case
 
 from accounts.models import User
-from accounts.prepared import PreparedQuery, Slot, instance
+from database.prepared import PreparedQuery, Slot, instance
 from files import models
 from files.models import FileQuerySet
 from graph.errors import BadUserInput

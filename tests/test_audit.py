@@ -12,11 +12,12 @@ from django.db import OperationalError, connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts import prepared, tokens
+from accounts import tokens
 from accounts.models import ApiToken, Scope, User
 from audit import log
 from audit.log import Origin
 from audit.models import Action, AppendOnly, Entry, Via
+from database import prepared
 from files import services
 from files.demo import shelf
 from files.errors import FileError, StorageUnavailable

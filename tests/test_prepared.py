@@ -10,7 +10,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts import tokens
 from accounts.models import User
-from accounts.prepared import PreparedQuery, Slot, insert, instance
+from database.prepared import PreparedQuery, Slot, insert, instance
 
 NAME = User._meta.get_field("username")
 JOINED = User._meta.get_field("date_joined")
@@ -120,3 +120,10 @@ def test_a_row_is_added_as_by_save(alice: User) -> None:
     }
     with pytest.raises(IntegrityError), transaction.atomic():
         insert(User(pk=77, username="dave"))
+
+
+def test_the_database_chooses_a_key_that_is_not_given(db) -> None:
+    for name in ("carol", "dave"):
+        insert(User(username=name))
+    carol, dave = User.objects.order_by("pk")
+    assert (carol.username, dave.username) == ("carol", "dave")

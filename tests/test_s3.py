@@ -19,7 +19,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from moto.server import ThreadedMotoServer
 
-from accounts import prepared
+from database import prepared
 from files import buckets, profiles
 from files.models import File
 from files.s3 import S3Storage

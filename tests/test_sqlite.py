@@ -12,8 +12,8 @@ from django.db import DatabaseError, OperationalError
 from django.db.utils import ConnectionHandler
 from pytest_django.plugin import DjangoDbBlocker
 
-from config.sqlite import base
-from config.sqlite.base import DatabaseWrapper
+from database.sqlite import base
+from database.sqlite.base import DatabaseWrapper
 
 NAME = "own.sqlite3"
 OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 1, "init_command": "PRAGMA journal_mode=WAL"}
@@ -22,7 +22,7 @@ OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 1, "init_command": "PRAGM
 @pytest.fixture
 def wrapper(tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[DatabaseWrapper]:
     """Of a database of its own in a file."""
-    settings = ConnectionHandler({"default": {"ENGINE": "config.sqlite", "NAME": str(tmp_path / NAME)}})
+    settings = ConnectionHandler({"default": {"ENGINE": "database.sqlite", "NAME": str(tmp_path / NAME)}})
     made = DatabaseWrapper(settings.settings["default"] | {"OPTIONS": OPTIONS}, "own")
     with django_db_blocker.unblock():
         run(made, "CREATE TABLE notes (text)")
@@ -189,6 +189,22 @@ def test_a_failed_begin_gives_its_turn_back(wrapper: DatabaseWrapper, tmp_path: 
     run(wrapper, "INSERT INTO notes VALUES ('now')")
     end(wrapper, "commit")
     assert run(wrapper, "SELECT text FROM notes") == [("now",)]
+
+
+def test_another_process_that_writes_is_waited_for(wrapper: DatabaseWrapper, tmp_path: Path) -> None:
+    patience = opened(wrapper).execute("PRAGMA busy_timeout").fetchone()
+    with sqlite3.connect(tmp_path / NAME, isolation_level=None, check_same_thread=False) as stranger:
+        stranger.execute("BEGIN IMMEDIATE")
+        stranger.execute("INSERT INTO notes VALUES ('first')")
+        end_soon = threading.Timer(0.3, stranger.execute, ["COMMIT"])
+        end_soon.start()
+        begin(wrapper)
+        assert run(wrapper, "SELECT text FROM notes") == [("first",)]
+        end(wrapper, "commit")
+        end_soon.join()
+    stranger.close()
+    # What is written without a transaction has SQLite wait, as before.
+    assert opened(wrapper).execute("PRAGMA busy_timeout").fetchone() == patience == (1000,)
 
 
 def test_readers_do_not_queue(wrapper: DatabaseWrapper) -> None:

@@ -17,7 +17,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
 from PIL import Image
 
-from accounts import prepared
+from database import prepared
 from files import storage
 from files.disk import DiskDraft
 from files.models import File
