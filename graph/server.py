@@ -5,6 +5,7 @@ that a proxy says: `graph.proxies` decides that.
 """
 
 import contextlib
+import gc
 import logging
 import os
 import socket
@@ -148,6 +149,10 @@ def serve(
 
     def ready(_: object) -> None:
         when_ready()
+        # What was read by now is kept for good: no process looks through it for garbage, or gets a copy of
+        # it because it did.
+        gc.collect()
+        gc.freeze()
         _close(connections["default"])  # the processes, which are forked after this, open their own
 
     _Server(
