@@ -3,17 +3,22 @@ than graphql-core would.
 
 graphql-core asks a dozen questions about each field of each object: for fifty files of twelve fields that is
 most of what a page costs, and the answers are the same for every file. A plan asks them once for each
-selection. Whatever it does not foresee, a null where there may be none, a value that a scalar refuses, it
-leaves to graphql-core, which then says what is wrong.
+selection, and completes a field of all files at once: a column. Whatever it does not foresee, a null where
+there may be none, a value that a scalar refuses, it leaves to graphql-core, which then says what is wrong.
 """
 
-import base64
-from collections.abc import Awaitable, Callable, Mapping
+from binascii import b2a_base64
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache, lru_cache
+from itertools import chain, islice, repeat
 from operator import attrgetter
+from types import NoneType
 from typing import Any, override
+from uuid import UUID
 
+import orjson
 from graphql import (
     GraphQLEnumType,
     GraphQLLeafType,
@@ -21,27 +26,28 @@ from graphql import (
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLOutputType,
-    Undefined,
 )
 from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet
-from graphql.pyutils import Path
+from graphql.pyutils import Path, UndefinedType
 from strawberry import relay
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 from strawberry_django.fields.field import StrawberryDjangoField
 
-type _Read = Callable[[Any], Any]
-type _Complete = Callable[[Any], Any]
+# What several objects have under an attribute, in their order.
+type _Read = Callable[[list[Any]], list[Any]]
+# Values of one field of several objects as they are in the answer. Raises _Unforeseen, or whatever reading or
+# coercing a value raises, for a column that graphql-core has to complete value by value.
+type _Complete = Callable[[list[Any]], list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Plain:
-    """A field that is read from an attribute. Values of the type `as_is` are in the answer as they are."""
+    """A field that is read from an attribute."""
 
     name: str
     read: _Read
-    as_is: type | None
     complete: _Complete
 
 
@@ -80,7 +86,7 @@ class PlanningExecutor(StrawberryGraphQLCoreExecutionContext):
         for name, details, plain in self._plan(parent_type, grouped_field_set):
             if plain is not None:
                 try:
-                    results[name] = plain.complete(plain.read(source_value))
+                    (results[name],) = plain.complete(plain.read([source_value]))
                     continue
                 except Exception:  # noqa: S110  graphql-core meets it again, and reports it
                     pass
@@ -107,7 +113,7 @@ class PlanningExecutor(StrawberryGraphQLCoreExecutionContext):
         """The plan for one field of that type; None if it is not plain."""
         name = details[0].node.name.value
         if name == "__typename":
-            return _Plain(alias, lambda _: parent_type.name, str, lambda value: value)
+            return _Plain(alias, lambda sources: [parent_type.name] * len(sources), lambda names: names)
         if self.middleware_manager and self.middleware_manager.middlewares:
             return None
         field = parent_type.fields.get(name)
@@ -117,19 +123,21 @@ class PlanningExecutor(StrawberryGraphQLCoreExecutionContext):
         if read is None:
             return None
         complete = self._value(field.type, details)
-        return _Plain(alias, read, _AS_IS.get(str(field.type).rstrip("!")), complete) if complete else None
+        return _Plain(alias, read, complete) if complete else None
 
     def _value(self, type_: GraphQLOutputType, details: FieldDetailsList) -> _Complete | None:
         if isinstance(type_, GraphQLNonNull):
-            return _required(self._nullable(type_.of_type, details))
-        return _optional(self._nullable(type_, details))
+            return self._required(type_.of_type, details)
+        complete = self._required(type_, details)
+        return complete and _optional(complete)
 
-    def _nullable(self, type_: GraphQLOutputType, details: FieldDetailsList) -> _Complete | None:
-        """Of a value that is not None."""
+    def _required(self, type_: GraphQLOutputType, details: FieldDetailsList) -> _Complete | None:
+        """Of a column in which None is unforeseen."""
         if isinstance(type_, GraphQLLeafType):
             return _leaf(type_)
         if isinstance(type_, GraphQLList):
-            return _list(self._value(type_.of_type, details))
+            complete = self._value(type_.of_type, details)
+            return complete and _list(complete)
         if isinstance(type_, GraphQLObjectType):
             return self._object(type_, details)
         return None
@@ -137,21 +145,10 @@ class PlanningExecutor(StrawberryGraphQLCoreExecutionContext):
     def _object(self, type_: GraphQLObjectType, details: FieldDetailsList) -> _Complete | None:
         field_set, new_defer_usages, _ = self.collect_subfields(type_, details)
         planned = [self._field(type_, name, each) for name, each in field_set.items()]
-        fields = [(each.name, each.read, each.as_is, each.complete) for each in planned if each is not None]
+        fields = [each for each in planned if each is not None]
         if new_defer_usages or len(fields) < len(planned):
             return None
-        is_type_of = type_.is_type_of
-
-        def complete_object(source: Any) -> dict[str, Any]:
-            if is_type_of is not None and is_type_of(source, None) is not True:  # type: ignore[arg-type]
-                raise _Unforeseen
-            answer: dict[str, Any] = {}
-            for name, read, as_is, complete in fields:
-                value = read(source)
-                answer[name] = value if type(value) is as_is else complete(value)
-            return answer
-
-        return complete_object
+        return _objects(type_, fields)
 
 
 @lru_cache(_KNOWN)
@@ -164,18 +161,38 @@ def _reader(parent_type: GraphQLObjectType, name: str) -> _Read | None:
         resolver = getattr(field.base_resolver.wrapped_func, "__func__", None)
         return _global_id(parent_type.name) if resolver is _NODE_ID else None
     if isinstance(field, StrawberryDjangoField):
-        return attrgetter(field.django_name or field.python_name)
-    return attrgetter(field.python_name) if field.is_basic_field else None
+        return _attribute(field.django_name or field.python_name)
+    return _attribute(field.python_name) if field.is_basic_field else None
 
 
 _NODE_ID = relay.Node._id.__func__
 
 
+def _attribute(name: str) -> _Read:
+    get = attrgetter(name)
+    return lambda sources: list(map(get, sources))
+
+
 def _global_id(type_name: str) -> _Read:
-    def read(source: Any) -> str:
-        return base64.b64encode(f"{type_name}:{source.pk}".encode()).decode()
+    def read(sources: list[Any]) -> list[str]:
+        ids = [source.pk for source in sources]
+        if _UUIDS.issuperset(map(type, ids)):
+            ids = _as_json(ids)
+        return [b2a_base64(f"{type_name}:{each}".encode(), newline=False).decode() for each in ids]
 
     return read
+
+
+_UUIDS = frozenset({UUID})
+
+
+def _as_json(values: list[Any]) -> list[str]:
+    """What `str` makes of UUIDs and `isoformat` of times in UTC, in a tenth of the time."""
+    texts: list[str] = orjson.loads(orjson.dumps(values))
+    return texts
+
+
+_NOTHING = frozenset({NoneType, UndefinedType})
 
 
 @lru_cache(_KNOWN)
@@ -183,44 +200,74 @@ def _leaf(type_: GraphQLLeafType) -> _Complete:
     coerce = type_.coerce_output_value
     if isinstance(type_, GraphQLEnumType):
         coerce = cache(coerce)
+    as_is = frozenset({_AS_IS[type_.name]} if type_.name in _AS_IS else ())
+    has_times = type_.name == "DateTime"
 
-    def complete(value: Any) -> Any:
-        coerced = coerce(value)
-        if coerced is None or coerced is Undefined:
-            raise _Unforeseen
+    def complete(values: list[Any]) -> list[Any]:
+        if as_is.issuperset(map(type, values)):
+            return values
+        if has_times and all(type(value) is datetime and value.tzinfo is UTC for value in values):
+            return _as_json(values)
+        _refuse_nothing(values)
+        coerced = list(map(coerce, values))
+        _refuse_nothing(coerced)
         return coerced
 
     return complete
 
 
-def _list(complete: _Complete | None) -> _Complete | None:
-    if complete is None:
-        return None
+def _refuse_nothing(values: list[Any]) -> None:
+    if not _NOTHING.isdisjoint(map(type, values)):
+        raise _Unforeseen
 
-    def complete_list(values: Any) -> list[Any]:
-        if not isinstance(values, list):
+
+def _list(complete: _Complete) -> _Complete:
+    """Of lists, whose items are completed as one column."""
+
+    def complete_lists(values: list[Any]) -> list[Any]:
+        if not _LISTS.issuperset(map(type, values)):
             raise _Unforeseen
-        return [complete(value) for value in values]
+        items = list(chain.from_iterable(values))
+        completed = complete(items)
+        if completed is items:
+            return values
+        rest = iter(completed)
+        return [list(islice(rest, len(value))) for value in values]
 
-    return complete_list
-
-
-def _required(complete: _Complete | None) -> _Complete | None:
-    if complete is None:
-        return None
-
-    def complete_required(value: Any) -> Any:
-        if value is None:
-            raise _Unforeseen
-        return complete(value)
-
-    return complete_required
+    return complete_lists
 
 
-def _optional(complete: _Complete | None) -> _Complete | None:
-    if complete is None:
-        return None
-    return lambda value: None if value is None else complete(value)
+_LISTS = frozenset({list})
+
+
+def _objects(type_: GraphQLObjectType, fields: Sequence[_Plain]) -> _Complete:
+    is_type_of = type_.is_type_of
+    names = [field.name for field in fields]
+
+    def complete(sources: list[Any]) -> list[Any]:
+        _refuse_nothing(sources)
+        if is_type_of is not None:
+            # It asks for the class, unless an object was cast to a type of the schema; here none is.
+            for source in dict(zip(map(type, sources), sources, strict=True)).values():
+                if is_type_of(source, None) is not True:  # type: ignore[arg-type]
+                    raise _Unforeseen
+        columns = [field.complete(field.read(sources)) for field in fields]
+        if not columns:  # all are skipped; zip would make no rows
+            return [{} for _ in sources]
+        return list(map(dict, map(zip, repeat(names), zip(*columns, strict=True))))
+
+    return complete
+
+
+def _optional(complete: _Complete) -> _Complete:
+    def complete_present(values: list[Any]) -> list[Any]:
+        present = [value for value in values if value is not None]
+        if len(present) == len(values):
+            return complete(values)
+        rest = iter(complete(present))
+        return [None if value is None else next(rest) for value in values]
+
+    return complete_present
 
 
 async def _merged(results: dict[str, Any], others: Awaitable[dict[str, Any]]) -> dict[str, Any]:

@@ -4,12 +4,12 @@ import copy
 import json
 import re
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from unittest import mock
 
 import pytest
 from django.test import RequestFactory
-from graphql import GraphQLScalarType
+from graphql import GraphQLScalarType, Undefined
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strawberry import relay
@@ -60,7 +60,11 @@ SOUND = {
     "updated_at": NOW,
 }
 # Columns hold what the service wrote there; anything else has to end as it would without plans.
-ODD = [None, "", "odd", 7, 7.5, float("nan"), True, [], [None], ["a", None], [1], {"a": 1}, object(), NOW]
+ODD = [
+    *(None, "", "odd", 7, 7.5, float("nan"), True, object(), Undefined),
+    *([], [None], ["a", None], [1], {"a": 1}),
+    *(NOW, NOW.replace(tzinfo=None), NOW.replace(tzinfo=timezone(timedelta(hours=5, seconds=7)))),
+]
 
 
 class GraphQLCore(StrawberryGraphQLCoreExecutionContext):
@@ -151,9 +155,10 @@ def test_what_a_column_should_not_hold_ends_as_without_plans(field: str) -> None
         assert answer(completion.PlanningExecutor, query, page) == answer(GraphQLCore, query, page), value
 
 
+@pytest.mark.parametrize("others", [[], [File(**SOUND)]])
 @pytest.mark.parametrize("node", [None, object(), User(id=1, username="ada"), "text"])
-def test_what_is_no_file_is_not_taken_for_one(node: object) -> None:
-    page = page_of([node])  # type: ignore[list-item]
+def test_what_is_no_file_is_not_taken_for_one(node: object, others: list[File]) -> None:
+    page = page_of([*others, node, *others])  # type: ignore[list-item]
     query = "{ files { edges { cursor node { __typename } } } }"
     assert answer(completion.PlanningExecutor, query, page) == answer(GraphQLCore, query, page)
 
@@ -180,7 +185,25 @@ def test_fields_of_arguments_leave_the_others_their_plans() -> None:
     )  # the root, its edges, and of each edge node and url
 
 
+def test_a_selection_of_which_all_is_skipped_answers_an_empty_object_for_each() -> None:
+    page = page_of([File(**SOUND)] * 3)
+    query = "{ files { edges { node { id @skip(if: true) } } } }"
+    expected = answer(GraphQLCore, query, page)
+    assert answer(completion.PlanningExecutor, query, page) == expected
+    assert expected[0] == str({"files": {"edges": [{"node": {}}] * 3}})
+
+
+@given(st.lists(st.datetimes(timezones=st.just(UTC))))
+def test_times_are_written_as_isoformat_has_them(times: list[datetime]) -> None:
+    assert completion._as_json(times) == [each.isoformat() for each in times]
+
+
+@given(st.lists(st.uuids()))
+def test_uuids_are_written_as_str_has_them(ids: list[uuid.UUID]) -> None:
+    assert completion._as_json(ids) == list(map(str, ids))
+
+
 def test_a_value_that_a_scalar_makes_nothing_of_is_left_to_graphql_core() -> None:
     nothing = GraphQLScalarType("Nothing", coerce_output_value=lambda _: None)
     with pytest.raises(completion._Unforeseen):
-        completion._leaf(nothing)("value")
+        completion._leaf(nothing)(["value"])
