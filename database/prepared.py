@@ -6,23 +6,30 @@ ten times as long as the database does.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
+from itertools import chain
 from threading import Lock
 from typing import Any
+from uuid import UUID, SafeUUID
 
+import orjson
 from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import (
     BigIntegerField,
     CharField,
+    DateTimeField,
     FloatField,
     IntegerField,
+    JSONField,
     Model,
     PositiveIntegerField,
     QuerySet,
     TextField,
+    UUIDField,
 )
 from django.db.models.base import ModelState
-from django.db.models.sql.compiler import SQLCompiler
 
 
 def instance[M: Model](model: type[M], names: Iterable[str], values: Iterable[Any], *, db: str | None) -> M:
@@ -35,7 +42,8 @@ def instance[M: Model](model: type[M], names: Iterable[str], values: Iterable[An
     made = model.__new__(model)
     state = ModelState()
     state.adding, state.db = False, db
-    made.__dict__.update(zip(names, values, strict=True), _state=state)
+    made.__dict__.update(zip(names, values, strict=True))
+    made._state = state
     return made
 
 
@@ -47,17 +55,20 @@ class Slot:
     sample: Any
 
 
+# All values of one column, as the driver has them and as fields of models have them.
+type _Convert = Callable[[Sequence[Any]], Sequence[Any]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Compiled:
     sql: str
     params: tuple[Any, ...]
     places: tuple[tuple[int, ...], ...]  # of each slot among the params
-    compiler: SQLCompiler
-    converters: dict[int, Any]
+    converters: tuple[tuple[int, _Convert], ...]  # of the columns that need any
 
 
 class PreparedQuery:
-    """Answers rows as lists of what `values_list` of the same query would."""
+    """Answers the rows that `values_list` of the same query would."""
 
     def __init__(self, query: Callable[..., QuerySet[Any, tuple[Any, ...]]], *slots: Slot) -> None:
         """`query` makes the query of the slots' samples; it is asked once, and compiled at first use."""
@@ -66,7 +77,7 @@ class PreparedQuery:
         self._compiled: _Compiled | None = None
         self._lock = Lock()
 
-    def rows(self, *values: Any) -> list[list[Any]]:
+    def rows(self, *values: Any) -> list[tuple[Any, ...]]:
         compiled = self._compiled or self._compile()
         connection = connections[DEFAULT_DB_ALIAS]
         params = list(compiled.params)
@@ -75,8 +86,13 @@ class PreparedQuery:
                 params[place] = slot.field.get_db_prep_value(value, connection)
         with connection.cursor() as cursor:
             cursor.execute(compiled.sql, params)
-            found = cursor.fetchall()
-        return list(compiled.compiler.apply_converters(found, compiled.converters))
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+        if not found:
+            return []
+        columns: list[Sequence[Any]] = list(zip(*found, strict=True))
+        for place, convert in compiled.converters:
+            columns[place] = convert(columns[place])
+        return list(zip(*columns, strict=True))
 
     def _compile(self) -> _Compiled:
         """By a connection of its own that is never opened: this one outlives those of all threads."""
@@ -88,8 +104,73 @@ class PreparedQuery:
             samples = [slot.field.get_db_prep_value(slot.sample, connection) for slot in self._slots]
             places = tuple(_places(params, sample) for sample in samples)
             converters = compiler.get_converters([expression for expression, _, _ in compiler.select])
-            self._compiled = _Compiled(sql, tuple(params), places, compiler, converters)
+            columns = tuple((place, _column(each, connection)) for place, each in converters.items())
+            self._compiled = _Compiled(sql, tuple(params), places, columns)
             return self._compiled
+
+
+# --- from the driver's values to those of fields ---------------------------------------------------
+
+
+def _column(converters: tuple[list[Callable[..., Any]], Any], connection: BaseDatabaseWrapper) -> _Convert:
+    """Django converts value by value, and some of that takes longer than to fetch the row: these kinds of
+    fields are converted here where a value is as the service writes it."""
+    by_value, expression = converters
+
+    def by_django(value: Any) -> Any:
+        for convert in by_value:
+            value = convert(value, expression, connection)
+        return value
+
+    def uuids(values: Sequence[Any]) -> list[Any]:
+        return [_uuid(each) if _is_hex(each) else by_django(each) for each in values]
+
+    def times(values: Sequence[Any]) -> list[Any]:
+        return [each.replace(tzinfo=zone) if _is_naive(each) else by_django(each) for each in values]
+
+    def lists(values: Sequence[Any]) -> list[Any]:
+        return _lists_of_texts(values) or list(map(by_django, values))
+
+    field, zone, is_sqlite = expression.output_field, connection.timezone, connection.vendor == "sqlite"
+    if type(field) is JSONField and field.decoder is None:
+        return lists
+    if type(field) is UUIDField and is_sqlite:
+        return uuids
+    if type(field) is DateTimeField and is_sqlite:
+        return times
+    return lambda values: list(map(by_django, values))
+
+
+def _is_hex(value: object) -> bool:
+    return type(value) is str and len(value) == 32 and value.isalnum()
+
+
+_set_number = UUID.__dict__["int"].__set__
+_set_safety = UUID.__dict__["is_safe"].__set__
+
+
+def _uuid(digits: str) -> UUID:
+    """`UUID(digits)` without what finds out which of its arguments were given."""
+    made = UUID.__new__(UUID)
+    _set_number(made, int(digits, 16))
+    _set_safety(made, SafeUUID.unknown)
+    return made
+
+
+def _is_naive(value: object) -> bool:
+    return type(value) is datetime and value.tzinfo is None
+
+
+def _lists_of_texts(values: Sequence[Any]) -> list[list[str]] | None:
+    """What json.loads makes of them, if that is lists of texts. Of other values orjson makes something else:
+    floats of large numbers, nothing of NaN."""
+    try:
+        found = list(map(orjson.loads, values))
+    except orjson.JSONDecodeError:
+        return None
+    if not {list}.issuperset(map(type, found)) or not {str}.issuperset(map(type, chain.from_iterable(found))):
+        return None
+    return found
 
 
 def insert(row: Model) -> None:

@@ -40,7 +40,7 @@ class Position:
 
     @classmethod
     def decode(cls, cursor: str, field: FileOrderField) -> Self:
-        """Raises BadUserInput unless the cursor was made by `cursor` for the same field."""
+        """Raises BadUserInput unless the cursor was made by `cursors` for the same field."""
         try:
             name, value, file_id = orjson.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
             if name != field.value:
@@ -52,10 +52,15 @@ class Position:
             ) from None
 
 
-def cursor(field: FileOrderField, file: models.File) -> str:
-    """Where the file stands in that order."""
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
+def cursors(field: FileOrderField, files: Sequence[models.File]) -> list[str]:
+    """Where each of the files stands in that order."""
     column = field.value
-    return base64.urlsafe_b64encode(orjson.dumps([column, getattr(file, column), file.id])).decode("ascii")
+    positions = [orjson.dumps((column, getattr(file, column), file.id)) for file in files]
+    # One line for each, so that all lines become text at once.
+    return b"".join(map(binascii.b2a_base64, positions)).translate(_URL_SAFE).decode("ascii").split()
 
 
 def _text(value: object) -> str:

@@ -64,7 +64,8 @@ def paginate(
     page = page[:limit]
     if asked.backwards:
         page.reverse()
-    edges = [FileEdge(cursor=keyset.cursor(order.field, file), node=file) for file in page]  # type: ignore[arg-type]
+    cursors = keyset.cursors(order.field, page)
+    edges = [FileEdge(cursor=cursor, node=file) for cursor, file in zip(cursors, page, strict=True)]  # type: ignore[arg-type]
     return FileConnection(
         edges=edges,
         page_info=relay.PageInfo(
