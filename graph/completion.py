@@ -9,7 +9,7 @@ there may be none, a value that a scalar refuses, it leaves to graphql-core, whi
 
 from binascii import b2a_base64
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from itertools import chain, islice, repeat
@@ -27,7 +27,7 @@ from graphql import (
     GraphQLObjectType,
     GraphQLOutputType,
 )
-from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet
+from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, GroupedFieldSet
 from graphql.pyutils import Path, UndefinedType
 from strawberry import relay
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
@@ -64,13 +64,50 @@ class _Unforeseen(Exception):
     """The plan does not know how to complete this value; graphql-core does."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Plans:
+    """What was found out about the selections of one document, by the identity of what graphql-core has made
+    of them. That is kept here too, so that nothing else can take its place."""
+
+    roots: dict[int, GroupedFieldSet] = field(default_factory=dict)
+    collected: dict[tuple[GraphQLObjectType, int], tuple[FieldDetailsList, CollectedFields]] = field(
+        default_factory=dict
+    )
+    planned: dict[int, tuple[GroupedFieldSet, list[_Planned]]] = field(default_factory=dict)
+
+
 class PlanningExecutor(StrawberryGraphQLCoreExecutionContext):
-    """Executes as graphql-core does, plain fields by plans."""
+    """Executes as graphql-core does, plain fields by plans; `context_value.plans` are those that requests
+    with the same document have in common, if they may have any."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # By the identity of the field set, which is kept here so that no other can take its place.
-        self._planned: dict[int, tuple[GroupedFieldSet, list[_Planned]]] = {}
+        self._plans: Plans = self.context_value.plans or Plans()
+
+    @override
+    def execute_root_grouped_field_set(
+        self,
+        root_type: GraphQLObjectType,
+        root_value: Any,
+        grouped_field_set: GroupedFieldSet,
+        serially: bool,
+        position_context: Any,
+    ) -> Awaitable[dict[str, Any]] | dict[str, Any]:
+        known = self._plans.roots.setdefault(id(self.operation), grouped_field_set)
+        return super().execute_root_grouped_field_set(
+            root_type, root_value, known, serially, position_context
+        )
+
+    @override
+    def collect_subfields(
+        self, return_type: GraphQLObjectType, field_details_list: FieldDetailsList
+    ) -> CollectedFields:
+        key = return_type, id(field_details_list)
+        known = self._plans.collected.get(key)
+        if known is None:
+            known = field_details_list, super().collect_subfields(return_type, field_details_list)
+            self._plans.collected[key] = known
+        return known[1]
 
     @override
     def execute_fields(
@@ -100,13 +137,13 @@ class PlanningExecutor(StrawberryGraphQLCoreExecutionContext):
         return _merged(results, others)
 
     def _plan(self, parent_type: GraphQLObjectType, field_set: GroupedFieldSet) -> list[_Planned]:
-        known = self._planned.get(id(field_set))
+        known = self._plans.planned.get(id(field_set))
         if known is None:
             planned = [
                 (name, details, self._field(parent_type, name, details))
                 for name, details in field_set.items()
             ]
-            self._planned[id(field_set)] = known = field_set, planned
+            self._plans.planned[id(field_set)] = known = field_set, planned
         return known[1]
 
     def _field(self, parent_type: GraphQLObjectType, alias: str, details: FieldDetailsList) -> _Plain | None:

@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 
 from accounts.models import Scope, User
 from accounts.viewer import Viewer
+from graph.completion import Plans
 from graph.errors import Forbidden, Unauthenticated
 from graph.limits import Spent
 
@@ -14,12 +15,13 @@ from graph.limits import Spent
 @dataclass
 class Context:
     """`request` and `response` stand where Strawberry's Django integration looks for them; `spent` is what
-    the operations of the request came to so far."""
+    the operations of the request came to so far, `plans` those of the document that is run, if it has any."""
 
     request: HttpRequest
     response: HttpResponse | None
     viewer: Viewer
     spent: Spent = field(default_factory=Spent)
+    plans: Plans | None = None
 
 
 type Info = strawberry.Info[Context, None]

@@ -68,6 +68,7 @@ class Guard(SchemaExtension):
         if context.query:  # Strawberry refuses requests without
             self._document = documents.read(context.query)
             context.graphql_document = self._document.node
+            context.context.plans = self._document.plans
         yield
 
     def on_validate(self) -> Iterator[None]:

@@ -1,13 +1,16 @@
 """Documents are parsed and validated once, and no answer is another one for it."""
 
+from typing import Any
 from unittest import mock
 
 import pytest
 from graphql import GraphQLError
 
+from accounts.models import User
 from graph import documents
+from graph.completion import PlanningExecutor
 from graph.schema import schema
-from tests.api import Api
+from tests.api import Api, global_id, record
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +49,40 @@ def test_a_document_is_validated_once(api: Api) -> None:
         for _ in range(3):
             assert api.run("{ viewer { username } }") == {"viewer": {"username": "alice"}}
     assert validate.call_count == 1
+
+
+@pytest.mark.django_db
+def test_a_document_is_planned_once(api: Api, alice: User) -> None:
+    record(alice, name="a.txt")
+    text = "query A { files { edges { node { ...Part } } } } query B { viewer { id } } "
+    text += "fragment Part on File { name }"
+
+    def run(name: str) -> dict[str, Any]:
+        body = {"query": text, "operationName": name}
+        answer: dict[str, Any] = api.client.post("/graphql", body, content_type="application/json").json()
+        return answer["data"]
+
+    def both() -> None:
+        assert run("A") == {"files": {"edges": [{"node": {"name": "a.txt"}}]}}
+        assert run("B") == {"viewer": {"id": global_id("User", alice.pk)}}
+
+    both()
+    plans = documents.read(text).plans
+    assert plans is not None
+    before = [dict(each) for each in (plans.roots, plans.collected, plans.planned)]
+    assert all(before)
+    with mock.patch.object(PlanningExecutor, "_field", autospec=True) as planning:
+        both()
+    assert not planning.called
+    assert [dict(each) for each in (plans.roots, plans.collected, plans.planned)] == before
+
+
+@pytest.mark.django_db
+def test_what_directives_leave_out_is_decided_each_time(api: Api) -> None:
+    text = "query ($no: Boolean!) { viewer { id @skip(if: $no) username } }"
+    for no in (True, False, True):
+        assert ("id" in api.run(text, no=no)["viewer"]) is not no
+    assert documents.read(text).plans is None
 
 
 @pytest.mark.django_db
