@@ -8,8 +8,8 @@ from graphql import ASTValidationRule, DocumentNode, parse
 from graph.completion import Plans
 from graph.limits import LIMITS
 
-# A document takes about 600 bytes a token, and its plans 800 a field, so 1.6 MB at most: 102 MB for all, should
-# somebody send nothing but the largest ones.
+# A document takes about 600 bytes a token, and its plans 800 a field, so 1.6 MB at most: 102 MB for all,
+# should somebody send nothing but the largest ones.
 _CACHED = 64
 _CACHED_LENGTH = 8_000  # characters; tokens may be long texts
 
