@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from botocore.awsrequest import AWSRequest
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest
 from botocore.exceptions import ReadTimeoutError
 
 from files import buckets
@@ -21,6 +21,7 @@ _SLOW = {
     "ListParts",
 }
 _UNTIL = "coffer_until"
+_PIECE = 256 * 1024  # bytes; a store is served that takes 85 KB/s on each of its connections
 
 _budget_ends: ContextVar[float | None] = ContextVar("s3_budget_ends", default=None)
 
@@ -47,6 +48,27 @@ def bound(client: Any) -> None:
     """Let the client's calls end in time. An attempt that begins may take as long as the store goes on to
     take or give bytes."""
     client.meta.events.register("request-created.s3", _within_time, unique_id="coffer-within-time")
+    client.meta.events.register("before-send.s3", _in_pieces, unique_id="coffer-in-pieces")
+
+
+class _Pieces:
+    """A body that is sent piece by piece, each a copy, so that nothing holds the buffer when all are sent."""
+
+    def __init__(self, content: bytearray) -> None:
+        self._content = content
+
+    def __iter__(self) -> Iterator[bytearray]:
+        for start in range(0, len(self._content), _PIECE):
+            yield self._content[start : start + _PIECE]
+
+    def seek(self, position: int) -> None:
+        """Nothing: each attempt begins at the start, for which botocore asks."""
+
+
+def _in_pieces(request: AWSPreparedRequest, **_: Any) -> None:
+    """A socket has `connect_timeout` for all that it is given at once, however fast the store takes it."""
+    if isinstance(request.body, bytearray):
+        request.body = _Pieces(request.body)  # type: ignore[assignment] # urllib3 takes any iterable
 
 
 def _within_time(request: AWSRequest, operation_name: str, **_: Any) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSHTTPConnection
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
@@ -410,6 +411,20 @@ def test_what_is_sent_is_vouched_for_by_its_md5(storage: S3Storage, client: Any)
     fill_and_commit(storage.begin(f"{KEY}.other", content_type="text/plain"), CONTENT)
     parts = [CONTENT[start : start + PART] for start in range(0, len(CONTENT), PART)]
     assert sorted(seen) == sorted(hashlib.md5(sent).digest() for sent in (b"bytes", *parts))
+
+
+def test_a_slow_store_has_its_time_for_each_piece_of_a_part(storage: S3Storage, monkeypatch) -> None:
+    given: list[bytes] = []
+    send = AWSHTTPConnection.send
+
+    def note(self: AWSHTTPConnection, data: Any) -> Any:
+        given.append(bytes(data))
+        return send(self, data)
+
+    monkeypatch.setattr(AWSHTTPConnection, "send", note)
+    store(storage, CONTENT[:PART])
+    assert max(len(each) for each in given) <= 256 * 1024
+    assert b"".join(given).endswith(CONTENT[:PART])
 
 
 # --- answers that are lost -------------------------------------------------------------------------
