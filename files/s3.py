@@ -94,6 +94,8 @@ class S3Storage(buckets.WriteOnceMixin, storages.backends.s3.S3Storage):  # type
     def connection(self) -> Any:
         is_new = getattr(self._connections, "connection", None) is None
         connection = super().connection
+        if is_new:
+            connection.meta.client.meta.events.register("before-sign.s3", _by_one_hash)
         if is_new and not self._has_own_times:
             s3_calls.bound(connection.meta.client)
         if is_new and not self.file_overwrite:
@@ -301,3 +303,12 @@ def _client_config(endpoint_url: str | None, addressing_style: str | None) -> Co
 
 def _unless_there(params: dict[str, Any], **_: Any) -> dict[str, Any]:
     return {"IfNoneMatch": "*", **params}
+
+
+def _by_one_hash(request: AWSRequest, **_: Any) -> None:
+    """What bears its MD5, which is signed, is not hashed by SHA-256 for the signature as well. Botocore holds
+    it so over HTTPS alone; what the operator has configured goes before."""
+    if "Content-MD5" in request.headers:
+        config: Any = request.context["client_config"]
+        unsigned: Any = {"payload_signing_enabled": False, **(config.s3 or {})}
+        request.context["client_config"] = config.merge(Config(s3=unsigned))

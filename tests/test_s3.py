@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSHTTPConnection
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
@@ -411,6 +412,39 @@ def test_what_is_sent_is_vouched_for_by_its_md5(storage: S3Storage, client: Any)
     fill_and_commit(storage.begin(f"{KEY}.other", content_type="text/plain"), CONTENT)
     parts = [CONTENT[start : start + PART] for start in range(0, len(CONTENT), PART)]
     assert sorted(seen) == sorted(hashlib.md5(sent).digest() for sent in (b"bytes", *parts))
+
+
+def unsigned(storage: S3Storage) -> set[str]:
+    """What is sent without a hash of the body in the signature."""
+    found: set[str] = set()
+
+    def look(request: Any, event_name: str, **_: Any) -> None:
+        if request.headers["X-Amz-Content-SHA256"] == b"UNSIGNED-PAYLOAD":
+            assert b"content-md5;" in request.headers["Authorization"]
+            found.add(event_name.rpartition(".")[2])
+
+    storage.bucket.meta.client.meta.events.register("before-send.s3", look)
+    store(storage, b"bytes")
+    fill_and_commit(storage.begin(f"{KEY}.other", content_type="text/plain"), CONTENT)
+    return found
+
+
+def test_what_bears_its_md5_is_not_hashed_for_the_signature_too(storage: S3Storage) -> None:
+    assert unsigned(storage) == {"PutObject", "UploadPart"}
+
+
+def test_the_signature_has_a_hash_of_all_bytes_where_the_operator_wants_it(
+    storage: S3Storage, server: str
+) -> None:
+    strict = S3Storage(
+        access_key="test",
+        secret_key="test",
+        bucket_name=storage.bucket_name,
+        region_name="us-east-1",
+        endpoint_url=server,
+        client_config=Config(s3={"payload_signing_enabled": True}),
+    )
+    assert unsigned(strict) == set()
 
 
 def test_a_slow_store_has_its_time_for_each_piece_of_a_part(storage: S3Storage, monkeypatch) -> None:
