@@ -1,7 +1,7 @@
 """An object on its way to S3, or to a store that speaks like it, while its bytes come in.
 
-No file waits for it. Up to one part, it is sent by a single PUT; a larger one in parts, of which one is
-filled while two are under way. What the store says it has is held against what was sent.
+No file waits for it. Up to one part, it is sent by a single PUT; a larger one in parts, of which three are
+in memory: all under way, or one being filled. What the store says it has is held against what was sent.
 """
 
 import base64
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 _MIB = 1024 * 1024
 _PART_SIZE = 8 * _MIB  # bytes; a request for each is little beside them, and three fit into memory
-_UNDER_WAY = 2  # parts at once: a store answers after each, and with one alone the way to it would lie idle
+_BUFFERS = 3  # parts at once: while a store looks for its answer to one, it can take the bytes of others
 _MAX_PARTS = 10_000  # what S3 takes for one object
 _TAKEN = "PreconditionFailed"  # the answer where nothing may be there yet (If-None-Match), and something is
 # S3's ETag of an object or a part that was sent at once, and of one that was sent in parts.
@@ -58,31 +58,34 @@ class S3Draft:
         self._parameters = parameters
         self._part_size = _part_size()
         self._buffer = bytearray()
+        self._filled = 0  # bytes of the buffer; past them are those of an earlier part
         self._size = 0
         self._upload_id = ""
         self._parts: list[_Part] = []
         self._sender: ThreadPoolExecutor | None = None
-        self._under_way: deque[Future[_Part]] = deque()
+        self._under_way: deque[tuple[Future[_Part], bytearray]] = deque()
         self._may_be_there = False
         self._cleaning = s3_calls.Budget(buckets.CLEANING_TIMEOUT)
 
     def write(self, chunk: bytes) -> None:
-        """Take the next bytes; waits while two parts are under way and the next one is full."""
+        """Take the next bytes; waits while three parts are under way."""
         self._size += len(chunk)
         rest = memoryview(chunk)
-        while len(self._buffer) + len(rest) > self._part_size:
-            room = self._part_size - len(self._buffer)
-            self._buffer += rest[:room]
+        while self._filled + len(rest) > self._part_size:
+            room = self._part_size - self._filled
+            self._fill(rest[:room])
             rest = rest[room:]
             self._send_part()
-        self._buffer += rest
+            self._buffer = self._free_buffer()
+        self._fill(rest)
 
     def commit(self, *, sha256: str, md5: str) -> None:
         if not self._upload_id:
             self._put(sha256, md5)
         else:
             self._send_part()
-            self._wait_for_parts(0)
+            while self._under_way:
+                self._wait_for_part()
             self._complete()
             self._tag(sha256)
         self._end_sender()
@@ -121,16 +124,34 @@ class S3Draft:
 
     # --- in parts
 
+    def _fill(self, piece: memoryview) -> None:
+        """Into the buffer as it is, if it was full before: new memory for each part is new pages from the
+        kernel, which cost a tenth of what an upload takes."""
+        end = self._filled + len(piece)
+        if end > len(self._buffer):
+            self._buffer += piece
+        else:
+            with memoryview(self._buffer) as whole:
+                whole[self._filled : end] = piece
+        self._filled = end
+
     def _send_part(self) -> None:
-        """Let what is in the buffer go, once not too much is under way."""
+        """Let what is in the buffer go."""
         if self._sender is None:
             answer = self._client.create_multipart_upload(**self._target, **self._parameters)
             self._upload_id = answer["UploadId"]
-            self._sender = ThreadPoolExecutor(_UNDER_WAY, thread_name_prefix="s3")
-        self._wait_for_parts(_UNDER_WAY - 1)
+            self._sender = ThreadPoolExecutor(_BUFFERS, thread_name_prefix="s3")
         part, self._buffer = self._buffer, bytearray()
+        del part[self._filled :]
+        self._filled = 0
         number = len(self._parts) + len(self._under_way) + 1
-        self._under_way.append(self._sender.submit(self._upload_part, number, part))
+        self._under_way.append((self._sender.submit(self._upload_part, number, part), part))
+
+    def _free_buffer(self) -> bytearray:
+        """Wait until a part has arrived, if there is no other room."""
+        if len(self._under_way) < _BUFFERS:
+            return bytearray()
+        return self._wait_for_part()
 
     def _upload_part(self, number: int, part: bytearray) -> "_Part":
         digest = hashlib.md5(part, usedforsecurity=False)
@@ -144,9 +165,11 @@ class S3Draft:
         _check(answer, etag=digest.hexdigest())
         return _Part(answer["ETag"], digest.digest())
 
-    def _wait_for_parts(self, still_under_way: int) -> None:
-        while len(self._under_way) > still_under_way:
-            self._parts.append(self._under_way.popleft().result())
+    def _wait_for_part(self) -> bytearray:
+        """The buffer of the first part that is under way."""
+        arriving, buffer = self._under_way.popleft()
+        self._parts.append(arriving.result())
+        return buffer
 
     def _complete(self) -> None:
         etag = _etag_of_parts([part.md5 for part in self._parts])

@@ -192,6 +192,13 @@ def test_parts_do_not_depend_on_how_the_bytes_are_cut(
     assert stored(storage)["Body"] == CONTENT
 
 
+def test_an_object_of_more_parts_than_are_in_memory_is_what_was_sent(storage: S3Storage) -> None:
+    content = CONTENT * 2  # the last part is a short one in memory that an earlier one has filled
+    store(storage, content)
+    assert stored(storage)["Body"] == content
+    assert stored(storage)["ETag"].endswith('-6"')
+
+
 @pytest.mark.parametrize("size", [1000, PART + 1], ids=["at once", "in parts"])
 def test_an_object_bears_its_type_and_what_the_storage_says_of_all(storage: S3Storage, size: int) -> None:
     storage.object_parameters = {"CacheControl": "max-age=5", "Metadata": {"from": "here"}}
