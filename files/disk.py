@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,8 @@ _FILE_MODE = 0o640
 _FOLDER_MODE = 0o750
 _DRAFTS = ".drafts"
 _CHUNK = 1024 * 1024
+_WINDOW = 4 * 1024 * 1024  # bytes that are sent on to the device at once
+_CACHED = 16 * 1024 * 1024  # bytes of a draft that the page cache may hold; what is smaller stays there
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
 
@@ -111,7 +114,10 @@ class DiskStorage(FileSystemStorage):
 class DiskDraft:
     """Bytes under a name of their own on the storage's file system, until they get the final one.
 
-    Bytes that lie in a file on the same file system already (`staged`) are linked and not copied.
+    Bytes that lie in a file on the same file system already (`staged`) are linked and not copied. Of many
+    bytes, the first are on their way to the device while others are still to come, and leave the page cache
+    when they are there: the sync at the end has little left to wait for, and one large file neither displaces
+    what others read nor takes memory that is new to a virtual machine, at 2 s for each GB.
     """
 
     def __init__(self, drafts: Path, final: Path, *, staged: str | None = None) -> None:
@@ -120,9 +126,14 @@ class DiskDraft:
         self._path = drafts / secrets.token_hex(16)
         self.is_linked = staged is not None and _linked(staged, self._path)
         self._file = self._path.open("rb" if self.is_linked else "xb")
+        self._size = 0
+        self._sent_on = 0
 
     def write(self, chunk: bytes) -> None:
         self._file.write(chunk)
+        self._size += len(chunk)
+        if self._size >= max(_CACHED, self._sent_on + _WINDOW):
+            self._send_on()
 
     def commit(self, *, sha256: str, md5: str) -> None:
         """Give the bytes their final name. Raises FileExistsError where it is taken."""
@@ -142,6 +153,12 @@ class DiskDraft:
         os.fsync(self._file.fileno())
         self._file.close()
 
+    def _send_on(self) -> None:
+        # Whole windows: a block that is sent half full is written twice.
+        start, self._sent_on = self._sent_on, self._size // _WINDOW * _WINDOW
+        start = max(0, start - _CACHED)
+        _leave_cache(self._file.fileno(), start, self._sent_on - start)
+
     def place(self, final: Path) -> None:
         """Give the finished draft its name, also after a loss of power. Raises FileExistsError."""
         _make_folders(final.parent)
@@ -151,6 +168,17 @@ class DiskDraft:
         except OSError:
             final.unlink(missing_ok=True)
             raise
+
+
+def _leave_cache(descriptor: int, start: int, length: int) -> None:
+    """Begin to write what of these bytes is not on the device yet, and forget what is: posix_fadvise(2).
+
+    Waits for neither, and is advice only: not every system and file system takes it, and an error in writing
+    is told by the sync.
+    """
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_DONTNEED)
 
 
 def _time(seconds: float) -> datetime:

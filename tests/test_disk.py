@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,63 @@ def test_a_new_folder_is_flushed_into_the_one_above(
     disk.save(KEY, ContentFile(b"bytes"))
     above = [folder.stat().st_ino for folder in (root / KEY).parents if folder.is_relative_to(root.parent)]
     assert {inode for inode, _ in flushed} >= set(above)
+
+
+# --- many bytes --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sent_on(monkeypatch) -> list[tuple[int, int]]:
+    """What of a file was to leave the page cache, in order: the first byte and the one after the last."""
+    advise = os.posix_fadvise
+    calls: list[tuple[int, int]] = []
+
+    def record(descriptor: int, start: int, length: int, advice: int) -> None:
+        assert advice == os.POSIX_FADV_DONTNEED
+        assert os.fstat(descriptor).st_size >= start + length
+        calls.append((start, start + length))
+        advise(descriptor, start, length, advice)
+
+    monkeypatch.setattr(os, "posix_fadvise", record)
+    return calls
+
+
+def test_many_bytes_go_to_the_device_while_others_come(
+    disk: DiskStorage, sent_on: list[tuple[int, int]]
+) -> None:
+    draft = disk.begin(KEY, content_type="image/png")
+    size = 0
+    while size < 64 * MIB:
+        draft.write(CONTENT[: MIB - 1])  # ends within a block
+        size += MIB - 1
+        reached = sent_on[-1][1] if sent_on else 0
+        assert size - reached < (4 if sent_on else 16) * MIB + MIB
+        assert reached % (4 * MIB) == 0
+    assert sent_on[0][0] == 0
+    assert all(later[0] < earlier[1] < later[1] for earlier, later in pairwise(sent_on))  # none is left out
+    draft.abort()
+
+
+def test_few_bytes_stay_in_memory_to_be_read(disk: DiskStorage, sent_on: list[tuple[int, int]]) -> None:
+    draft = disk.begin(KEY, content_type="image/png")
+    for _ in range(15):
+        draft.write(CONTENT)
+    draft.commit(sha256="", md5="")
+    assert sent_on == []
+
+
+def test_a_file_system_without_advice_keeps_many_bytes_all_the_same(
+    disk: DiskStorage, root: Path, monkeypatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "posix_fadvise", refuse)
+    draft = disk.begin(KEY, content_type="image/png")
+    for _ in range(20):
+        draft.write(CONTENT)
+    draft.commit(sha256="", md5="")
+    assert (root / KEY).read_bytes() == CONTENT * 20
 
 
 # --- staged bytes ----------------------------------------------------------------------------------
