@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Self
 from uuid import UUID
 
 import orjson
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import F, QuerySet, Value
 from django.db.models.fields.tuple_lookups import TupleGreaterThan, TupleLessThan
 from strawberry.types import get_object_definition
@@ -106,14 +107,20 @@ class Slice:
 
     def of(self, files: FileQuerySet, *, viewer: User | None, narrowed: Narrowing | None) -> FileQuerySet:
         """Of what the viewer may see of the files that are left."""
+        fronts = self.fronts(files, viewer=viewer, narrowed=narrowed)
+        return fronts[0] if len(fronts) == 1 else self._front(files.filter(pk__in=_united(fronts)))
+
+    def fronts(
+        self, files: FileQuerySet, *, viewer: User | None, narrowed: Narrowing | None
+    ) -> list[FileQuerySet]:
+        """The same of each part of what the viewer may see: among these the slice is."""
         bounds = []
         if self.after is not None:
             bounds.append(_beyond(self.after, less=self.descending))
         if self.before is not None:
             bounds.append(_beyond(self.before, less=not self.descending))
         parts = files.parts_visible_to(viewer)
-        fronts = [self._front((narrowed(part) if narrowed else part).filter(*bounds)) for part in parts]
-        return fronts[0] if len(fronts) == 1 else self._front(files.filter(pk__in=_united(fronts)))
+        return [self._front((narrowed(part) if narrowed else part).filter(*bounds)) for part in parts]
 
     def _front(self, files: FileQuerySet) -> FileQuerySet:
         sign = "-" if self.descending is not self.backwards else ""
@@ -171,30 +178,58 @@ def read(
     columns = tuple(sorted({"id", asked.field.value, *(_COLUMNS[name] for name in named)}))
     if narrowed is not None:
         return list(asked.of(files.only(*columns), viewer=viewer, narrowed=narrowed))
-    values: list[Any] = [] if viewer is None or viewer.is_staff else [viewer.pk]
-    for position in asked.positions:
-        values += [position.value, position.id]
+    bounds = [each for position in asked.positions for each in (position.value, position.id)]
     sample = replace(
         asked,
         after=asked.after and _sample(asked.field, 1),
         before=asked.before and _sample(asked.field, 2),
     )
-    rows = _prepared(sample, columns, None if viewer is None else viewer.is_staff).rows(*values)
+    owner = () if viewer is None or viewer.is_staff else (viewer.pk,)
+    apart = connections[DEFAULT_DB_ALIAS].vendor == "sqlite"
+    first, *others = _prepared(sample, columns, None if viewer is None else viewer.is_staff, apart)
+    fronts = [first.rows(*owner, *bounds), *(other.rows(*bounds) for other in others)]
+    rows = _merged(asked, columns, fronts)
     return [instance(models.File, columns, row, db=DEFAULT_DB_ALIAS) for row in rows]
 
 
+type _Row = tuple[Any, ...]
+
+
+def _merged(asked: Slice, columns: tuple[str, ...], fronts: Sequence[list[_Row]]) -> list[_Row]:
+    """The slice among the rows of its fronts, which may have rows in common."""
+    found = [front for front in fronts if front]
+    if len(found) < 2:
+        return found[0] if found else []
+    field, id_ = columns.index(asked.field.value), columns.index("id")
+    rows = {row[id_]: row for front in found for row in front}.values()
+    reverse = asked.descending is not asked.backwards
+    return sorted(rows, key=itemgetter(field, id_), reverse=reverse)[: asked.limit]
+
+
 @lru_cache(_SHAPES)
-def _prepared(sample: Slice, columns: tuple[str, ...], is_staff: bool | None) -> PreparedQuery:
-    """For a user, who may be staff; None: for everybody else."""
+def _prepared(
+    sample: Slice, columns: tuple[str, ...], is_staff: bool | None, apart: bool
+) -> list[PreparedQuery]:
+    """For a user, who may be staff; None: for everybody else. Who sees their own files and public ones is the
+    first value of the first query.
+
+    `apart`: a query for each front, on SQLite, which takes half as long as to have it find the slice among
+    them. It compares text as Python does, by code points; PostgreSQL does not, and its server is further off.
+    """
     viewer = None if is_staff is None else User(pk=_SAMPLE_USER, is_staff=is_staff)
-    slots = [Slot(User._meta.get_field("id"), _SAMPLE_USER)] if is_staff is False else []
+    owner = [Slot(User._meta.get_field("id"), _SAMPLE_USER)] if is_staff is False else []
+    slots = []
     for position in sample.positions:
         slots.append(Slot(models.File._meta.get_field(position.field.value), position.value))
         slots.append(Slot(models.File._meta.get_field("id"), position.id))
     files = models.File.objects.all()
-    return PreparedQuery(
-        lambda *_: sample.of(files, viewer=viewer, narrowed=None).values_list(*columns), *slots
-    )
+    fronts = sample.fronts(files, viewer=viewer, narrowed=None)
+    first, *others = fronts if apart else [sample.of(files, viewer=viewer, narrowed=None)]
+    return [_query(first, columns, *owner, *slots), *(_query(other, columns, *slots) for other in others)]
+
+
+def _query(files: FileQuerySet, columns: tuple[str, ...], *slots: Slot) -> PreparedQuery:
+    return PreparedQuery(lambda *_: files.values_list(*columns), *slots)
 
 
 # Values that no query has of its own.

@@ -21,6 +21,8 @@ LEAVES = [
     *("id", "name", "title", "description", "tags", "metadata", "profile", "kind", "contentType"),
     *("size", "md5", "sha256", "visibility", "createdAt", "updatedAt"),
 ]
+# A user's own files and public ones are read apart where that is faster than to have the database unite them.
+FRONTS = 2 if connection.vendor == "sqlite" else 1
 MADE = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
@@ -32,7 +34,7 @@ def shelf(alice: User, bob: User) -> list[File]:
     return [
         record(
             bob if number % 3 else alice,
-            name=f"file {number // 2}",
+            name=f"{'aZzé😀ﬀ'[number % 6]} file {number // 4}",  # sorted by code, UTF-16, or language
             size=number // 3,
             visibility=Visibility.PUBLIC if number % 4 == 0 else Visibility.PRIVATE,
             tags=[f"tag {number}"],
@@ -83,22 +85,24 @@ def test_prepared_pages_are_those_of_the_query(
     assert found > 50
 
 
-def page(api: Api, fields: str, filters: str = "") -> tuple[list[dict], str]:
+def page(api: Api, fields: str, filters: str = "") -> tuple[list[dict], list[str]]:
+    """What is answered, and the SQL that found it."""
     with CaptureQueriesContext(
         connection,
     ) as queries:
         answer = api.run(f"{{ files{filters} {{ edges {{ cursor node {{ {fields} }} }} }} }}")
-    _token, rows = (each["sql"] for each in queries.captured_queries if each["sql"].startswith("SELECT"))
+    _token, *rows = (each["sql"] for each in queries.captured_queries if each["sql"].startswith("SELECT"))
     return [edge["node"] for edge in answer["files"]["edges"]], rows
 
 
 @pytest.mark.parametrize("filters", ["", '(filters: {nameContains: "file"})'])
 @pytest.mark.parametrize("field", LEAVES)
-def test_a_page_is_one_query_whatever_fields_are_asked_for(
+def test_a_page_is_read_once_whatever_fields_are_asked_for(
     api: Api, shelf: list[File], field: str, filters: str
 ) -> None:
-    nodes, _ = page(api, field, filters)
+    nodes, rows = page(api, field, filters)
     whole, _ = page(api, f"{field} viewerCanChange", filters)
+    assert len(rows) == (1 if filters else FRONTS)
     assert nodes
     assert nodes == [{field: each[field]} for each in whole]
 
@@ -106,9 +110,9 @@ def test_a_page_is_one_query_whatever_fields_are_asked_for(
 @pytest.mark.parametrize("filters", ["", '(filters: {nameContains: "file"})'])
 def test_columns_that_nobody_asks_for_are_not_read(api: Api, shelf: list[File], filters: str) -> None:
     _, rows = page(api, "id name", filters)
-    assert '"files_file"."name"' in rows
+    assert all('"files_file"."name"' in sql for sql in rows)
     for column in ("metadata", "tags", "description", "sha256", "key"):
-        assert f'"{column}"' not in rows
+        assert not any(f'"{column}"' in sql for sql in rows)
 
 
 def test_a_fragment_is_looked_into(api: Api, shelf: list[File]) -> None:
@@ -118,13 +122,13 @@ def test_a_fragment_is_looked_into(api: Api, shelf: list[File]) -> None:
             "fragment Part on File { ...Inner size } fragment Inner on File { sha256 ...Part2 } "
             "fragment Part2 on File { md5 }"
         )
-    assert len([each for each in queries.captured_queries if "files_file" in each["sql"]]) == 1
+    assert len([each for each in queries.captured_queries if "files_file" in each["sql"]]) == FRONTS
 
 
 def test_what_needs_more_than_columns_gets_whole_rows(api: Api, shelf: list[File]) -> None:
     fields = "id owner { username } url { url } storage { objectKey } image { width } viewerCanChange"
-    nodes, rows = page(api, fields)
-    assert '"files_file"."metadata"' in rows
+    nodes, (sql,) = page(api, fields)
+    assert '"files_file"."metadata"' in sql
     assert {node["owner"]["username"] for node in nodes} == {"alice", "bob"}
 
 
