@@ -22,6 +22,8 @@ from django.db import connections
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from graph.threads import Threads
+
 _UNREAD_LIMIT = 64 * 1024  # bytes of a body that gunicorn reads away to keep a connection
 _IDLE = 60.0  # seconds without a byte after which a client counts as gone, as in config.asgi
 # Seconds for which a connection waits for another request. A waiting one costs no thread; proxies close
@@ -29,6 +31,8 @@ _IDLE = 60.0  # seconds without a byte after which a client counts as gone, as i
 _KEEP_ALIVE = 75
 _MAX_LINE = 8190  # bytes of a request line, the most that gunicorn takes: a query by GET is one
 _MAX_HEADERS, _MAX_HEADER = 100, 8190  # how many, and bytes of one
+_AT_ONCE = 2  # requests that run in a process: one has the interpreter while the other waits for the disk
+_LEAVES_TO_OTHERS = 0.0005  # seconds after each connection, for which the others may take the next
 _MAX_CONNECTIONS = 2000  # of one process, most of them waiting
 _HEARTBEAT = 120  # seconds without a sign of life after which a process is replaced; it gives one a second
 _CLEANUP = 5  # seconds beyond the grace, in which what was cut off is removed
@@ -64,6 +68,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._cut_at = float("inf")  # by time.monotonic
         self.log.error_log.addFilter(_is_no_silence)
 
+    def get_thread_pool(self) -> Threads:
+        return Threads(self.cfg.threads, at_once=_AT_ONCE)
+
     def handle_exit(self, sig: int, frame: Any) -> None:
         self._cut_at = min(self._cut_at, time.monotonic() + self.cfg.graceful_timeout - _CLEANUP)
         super().handle_exit(sig, frame)
@@ -71,6 +78,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def handle_quit(self, sig: int, frame: Any) -> None:
         # A Ctrl-C, which must not wait for a lock that the same thread may hold.
         self.handle_exit(sig, frame)
+
+    def accept(self, listener: socket.socket) -> None:
+        super().accept(listener)
+        # Of connections that come all at once this process would else take the most, because it is awake.
+        time.sleep(_LEAVES_TO_OTHERS)
 
     def enqueue_req(self, conn: TConn) -> None:
         conn.__class__ = _Connection  # gunicorn makes them, and has no setting for their class
