@@ -129,7 +129,7 @@ test: $(DEV_STAMP) ## run the tests; ARGS="-k name" passes arguments to pytest
 test-postgres: $(DEV_STAMP) ## run the tests on PostgreSQL, which is started for them; ARGS as for test
 	@$(BIN)/python -m tests.postgres $(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
-test-long: $(DEV_STAMP) redis-server ## what takes minutes: the first start, kills at each step, servers that are stopped amid uploads, logs and figures, stuck decoders, large uploads
+test-long: $(DEV_STAMP) redis-server ## what takes minutes: the first start, outages, kills at each step, servers that are stopped amid uploads, logs and figures, stuck decoders, large uploads
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/long $(ARGS)
 
 # The queue of some tests; not on PyPI. Debian starts one at its installation unless it is told not to; the
