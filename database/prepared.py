@@ -1,4 +1,4 @@
-"""A query that is always the same but for its values, compiled once.
+"""A query or an insert that is always the same but for its values, compiled once.
 
 Django writes the SQL of a query anew each time it is asked. For one that finds a row by an index that takes
 ten times as long as the database does.
@@ -109,6 +109,13 @@ class PreparedQuery:
             return self._compiled
 
 
+def _places(params: Sequence[Any], sample: object) -> tuple[int, ...]:
+    places = tuple(number for number, param in enumerate(params) if param == sample)
+    if not places:
+        raise ValueError(f"{sample!r} does not come into the query.")
+    return places
+
+
 # --- from the driver's values to those of fields ---------------------------------------------------
 
 
@@ -173,6 +180,9 @@ def _lists_of_texts(values: Sequence[Any]) -> list[list[str]] | None:
     return found
 
 
+# --- rows that are added ---------------------------------------------------------------------------
+
+
 def insert(row: Model) -> None:
     """Add the row as `save(force_insert=True)` does for a model without parents and receivers of signals. A
     primary key that it has not got is the database's to choose, and is not asked for."""
@@ -215,10 +225,3 @@ def _insert(model: type[Model], *, with_key: bool) -> _Insert:
     table = connection.ops.quote_name(model._meta.db_table)
     sql = " ".join(["INSERT INTO", table, f"({columns})", f"VALUES ({places})"])
     return _Insert(sql, [(field, _AS_IS.get(type(field))) for field in fields])
-
-
-def _places(params: Sequence[Any], sample: object) -> tuple[int, ...]:
-    places = tuple(number for number, param in enumerate(params) if param == sample)
-    if not places:
-        raise ValueError(f"{sample!r} does not come into the query.")
-    return places

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from files import tracing
 from tests.api import Api
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.e2e.server import python
 
 
 @pytest.fixture
@@ -29,15 +27,7 @@ def spans(settings, monkeypatch) -> InMemorySpanExporter:
 def run(program: str, data_dir: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """In a process with nothing of the machine's environment but where programs are."""
     environ = {"PATH": os.environ["PATH"], "DATA_DIR": str(data_dir), "ENV_FILE": os.devnull, **settings}
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return python("-c", program, environ=environ, seconds=60)
 
 
 def test_unless_they_are_asked_for_nothing_is_loaded_and_functions_stay_as_they_are(tmp_path: Path):

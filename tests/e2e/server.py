@@ -55,13 +55,20 @@ def environment(data_dir: Path, port: int, more: Mapping[str, str] | None = None
 
 def manage(*arguments: str, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """One command of manage.py, until it ends."""
+    return python("manage.py", *arguments, environ=environ)
+
+
+def python(
+    *arguments: str, environ: Mapping[str, str], seconds: float = STARTS_WITHIN
+) -> subprocess.CompletedProcess[str]:
+    """A process of its own in the project's folder, with nothing else in its environment, until it ends."""
     return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
+        [sys.executable, *arguments],
         cwd=ROOT,
         env=environ,
         capture_output=True,
         text=True,
-        timeout=STARTS_WITHIN,
+        timeout=seconds,
         check=False,
     )
 
@@ -70,6 +77,17 @@ def create_token(environ: Mapping[str, str], username: str = "alice") -> str:
     made = manage("create_token", username, environ=environ)
     assert made.returncode == 0, made.stderr
     return made.stdout.strip()
+
+
+def assert_service_unavailable(answer: httpx.Response) -> None:
+    """The whole request could not be answered: JSON that says when to try again, and nothing of why."""
+    assert answer.status_code == 503, answer.text
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Retry-After"] == "5"
+    (error,) = answer.json()["errors"]
+    assert "Try again later." in error["message"]
+    for secret in ("Traceback", "sqlite", "database", "/"):
+        assert secret not in answer.text
 
 
 def wait_for(what: str, condition: Callable[[], bool], seconds: float = ANSWERS_WITHIN) -> None:

@@ -10,8 +10,7 @@ import pytest
 
 from tests import postgres
 from tests.e2e import server
-from tests.e2e.server import Service, one_file, wait_for
-from tests.long.test_failures import assert_service_unavailable
+from tests.e2e.server import Service, assert_service_unavailable, one_file, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.postgres("has a server of its own, to stop and to start")]
 

@@ -3,17 +3,14 @@
 import re
 import secrets
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from http.cookies import SimpleCookie
 from pathlib import Path
 
 import pytest
-from django.conf import settings
 
-from tests.e2e.server import environment, free_port
-
-ROOT = Path(settings.BASE_DIR)
+from tests.e2e.server import environment, free_port, python
 
 PRODUCTION = {
     "SECRET_KEY": secrets.token_urlsafe(50),
@@ -22,25 +19,19 @@ PRODUCTION = {
     "ALLOWED_HOSTS": "coffer.example",
 }
 
-type Manage = Callable[..., subprocess.CompletedProcess[str]]
+type Ended = subprocess.CompletedProcess[str]
+type Run = Callable[..., Ended]
+
+
+def run(data_dir: Path, *arguments: str, given: Mapping[str, str] = PRODUCTION) -> Ended:
+    """Python, with an environment of its own and no `.env`."""
+    environ = environment(data_dir, free_port(), {"ENV_FILE": "/dev/null", **given})
+    return python(*arguments, environ=environ, seconds=60)
 
 
 @pytest.fixture
-def manage(tmp_path: Path) -> Manage:
-    def run(*arguments: str, given: Mapping[str, str] = PRODUCTION) -> subprocess.CompletedProcess[str]:
-        """A process of its own, with an environment of its own and no `.env`."""
-        environ = environment(tmp_path / "data", free_port(), {"ENV_FILE": "/dev/null", **given})
-        return subprocess.run(
-            [sys.executable, *arguments],
-            cwd=ROOT,
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return run
+def manage(tmp_path: Path) -> Run:
+    return partial(run, tmp_path / "data")
 
 
 def test_the_deployment_check_has_nothing_to_say_of_production(manage):
@@ -93,20 +84,9 @@ show("/admin/", signed_in)
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory) -> dict[str, list[tuple[str, str]]]:
     """By path and status: the headers, cookies among them."""
-    environ = environment(
-        tmp_path_factory.mktemp("deployment") / "data",
-        free_port(),
-        {"ENV_FILE": "/dev/null", "DJANGO_SETTINGS_MODULE": "config.settings", **PRODUCTION},
-    )
-    asked = subprocess.run(
-        [sys.executable, "-c", ASK],
-        cwd=ROOT,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    data_dir = tmp_path_factory.mktemp("deployment") / "data"
+    given = {"DJANGO_SETTINGS_MODULE": "config.settings", **PRODUCTION}
+    asked = run(data_dir, "-c", ASK, given=given)
     assert asked.returncode == 0, asked.stderr
     found: dict[str, list[tuple[str, str]]] = {}
     for block in re.split(r"^(?=/)", asked.stdout, flags=re.MULTILINE)[1:]:

@@ -14,7 +14,7 @@ import pytest
 from tests.e2e import databases, server
 from tests.e2e.conftest import Prepared, Start
 from tests.e2e.s3 import Store
-from tests.e2e.server import DELETE, Service, one_file, wait_for
+from tests.e2e.server import DELETE, Service, assert_service_unavailable, one_file, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -37,17 +37,6 @@ def assert_unavailable(result: dict[str, object]) -> None:
     assert result["message"] == (
         "The file could not be stored or read just now; nothing was changed. Try again later."
     )
-
-
-def assert_service_unavailable(answer: httpx.Response) -> None:
-    """The whole request could not be answered: JSON that says when to try again, and nothing of why."""
-    assert answer.status_code == 503, answer.text
-    assert answer.headers["Content-Type"] == "application/json"
-    assert answer.headers["Retry-After"] == "5"
-    (error,) = answer.json()["errors"]
-    assert "Try again later." in error["message"]
-    for secret in ("Traceback", "sqlite", "database", "/"):
-        assert secret not in answer.text
 
 
 @pytest.fixture(scope="module")
