@@ -9,11 +9,11 @@ import pytest
 from django.core.files.storage import storages
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
-from moto.server import ThreadedMotoServer
 
 from accounts import tokens
 from accounts.models import User
 from tests.api import Api
+from tests.stand_in import StandIn
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -54,10 +54,9 @@ def storage_root(settings, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """The address of a stand-in for S3. It believes every signature."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = StandIn()
     server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
+    yield server.url
     server.stop()
 
 

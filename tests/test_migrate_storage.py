@@ -1,7 +1,6 @@
 """`manage.py migrate_storage`: everything arrives whole, whatever happens on the way, and can be resumed."""
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.utils import timezone
-from moto.server import ThreadedMotoServer
 
 from accounts.models import User
 from files import relocation, storage
@@ -27,15 +25,6 @@ ROOT = Path(__file__).resolve().parent.parent
 def run(*arguments: str) -> Ran:
     # The tests' database is in memory and locks whole tables, so the threads are for the last test alone.
     return stores.run("migrate_storage", "--workers", "1", *arguments)
-
-
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    yield f"http://{host}:{port}"
-    moto.stop()
 
 
 @pytest.fixture(params=["disk to disk", "disk to s3"])

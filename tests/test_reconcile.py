@@ -12,7 +12,6 @@ import pytest
 from django.core.files.storage import storages
 from django.core.management import call_command
 from django.utils import timezone
-from moto.server import ThreadedMotoServer
 
 from accounts.models import User
 from files import keys, reconcile, storage
@@ -60,15 +59,6 @@ def rendition(of: File, content: bytes | None = b"webp", *, made: bool = True) -
     if content is not None:
         put(row.key, content)
     return row
-
-
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture(params=["disk", "s3", "memory"])

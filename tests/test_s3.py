@@ -19,7 +19,6 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
-from moto.server import ThreadedMotoServer
 
 from database import prepared
 from files import buckets, profiles
@@ -50,24 +49,15 @@ types = ["image/png"]
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def storage(server: str, settings) -> S3Storage:
+def storage(s3_server: str, settings) -> S3Storage:
     """The default storage, in an empty bucket."""
     options = {
         "access_key": "test",
         "secret_key": "test",
         "bucket_name": f"coffer-{uuid.uuid4()}",
         "region_name": "us-east-1",
-        "endpoint_url": server,
+        "endpoint_url": s3_server,
         "object_parameters": {"CacheControl": "max-age=86400"},
     }
     settings.STORAGES = {
@@ -441,14 +431,14 @@ def test_what_bears_its_md5_is_not_hashed_for_the_signature_too(storage: S3Stora
 
 
 def test_the_signature_has_a_hash_of_all_bytes_where_the_operator_wants_it(
-    storage: S3Storage, server: str
+    storage: S3Storage, s3_server: str
 ) -> None:
     strict = S3Storage(
         access_key="test",
         secret_key="test",
         bucket_name=storage.bucket_name,
         region_name="us-east-1",
-        endpoint_url=server,
+        endpoint_url=s3_server,
         client_config=Config(s3={"payload_signing_enabled": True}),
     )
     assert unsigned(strict) == set()

@@ -4,9 +4,9 @@ import uuid
 from typing import Literal
 
 import boto3
-from moto.server import ThreadedMotoServer
 
 from tests.e2e import server
+from tests.stand_in import StandIn
 
 
 class Store:
@@ -18,7 +18,7 @@ class Store:
         self.bucket = f"coffer-{uuid.uuid4()}"  # of all that moto keeps in this process
         self.port = server.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._server: ThreadedMotoServer | None = None
+        self._server: StandIn | None = None
         self.client = boto3.client(
             "s3",
             endpoint_url=self.url,
@@ -28,7 +28,7 @@ class Store:
         )
 
     def switch_on(self) -> None:
-        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self.port, verbose=False)
+        self._server = StandIn(self.port)
         self._server.start()
 
     def switch_off(self) -> None:
