@@ -1,13 +1,16 @@
 """An object on its way to S3, or to a store that speaks like it, while its bytes come in.
 
-No file waits for it. Up to one part, it is sent by a single PUT; a larger one in parts, of which three are
-in memory: all under way, or one being filled. What the store says it has is held against what was sent.
+No file waits for it. Up to one part, it is sent by a single PUT; a larger one in parts, of which three are in
+memory: all under way, or one being filled. While few are sent at a time, their parts are larger. What the
+store says it has is held against what was sent.
 """
 
 import base64
 import hashlib
 import logging
+import os
 import re
+import threading
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MIB = 1024 * 1024
-_PART_SIZE = 8 * _MIB  # bytes; a request for each is little beside them, and three fit into memory
+_PART_SIZE = 8 * _MIB  # bytes, of many uploads at a time: three of each are in memory
+_LARGE_PART_SIZE = 16 * _MIB  # bytes, of a few: a request costs a store as much as some MiB of its body
+# More uploads than processors keep client and store busy with parts of any size.
+_large_parts = threading.BoundedSemaphore(os.cpu_count() or 1)
 _BUFFERS = 3  # parts at once: while a store looks for its answer to one, it can take the bytes of others
 _MAX_PARTS = 10_000  # what S3 takes for one object
 _TAKEN = "PreconditionFailed"  # the answer where nothing may be there yet (If-None-Match), and something is
@@ -57,6 +63,7 @@ class S3Draft:
         self._target = {"Bucket": storage.bucket_name, "Key": key}
         self._parameters = parameters
         self._part_size = _part_size()
+        self._has_large_parts = False
         self._buffer = bytearray()
         self._filled = 0  # bytes of the buffer; past them are those of an earlier part
         self._size = 0
@@ -72,6 +79,8 @@ class S3Draft:
         self._size += len(chunk)
         rest = memoryview(chunk)
         while self._filled + len(rest) > self._part_size:
+            if self._enlarge_parts():
+                continue
             room = self._part_size - self._filled
             self._fill(rest[:room])
             rest = rest[room:]
@@ -88,10 +97,10 @@ class S3Draft:
                 self._wait_for_part()
             self._complete()
             self._tag(sha256)
-        self._end_sender()
+        self._end()
 
     def abort(self) -> None:
-        self._end_sender()
+        self._end()
         self._buffer = bytearray()
         with self._cleaning.spend():
             if self._upload_id:
@@ -123,6 +132,14 @@ class S3Draft:
         self._buffer = bytearray()
 
     # --- in parts
+
+    def _enlarge_parts(self) -> bool:
+        """Whether the first part, which is full, may become larger after all, and those after it too."""
+        if self._upload_id or self._part_size >= _LARGE_PART_SIZE or not _large_parts.acquire(blocking=False):
+            return False
+        self._has_large_parts = True
+        self._part_size = _LARGE_PART_SIZE
+        return True
 
     def _fill(self, piece: memoryview) -> None:
         """Into the buffer as it is, if it was full before: new memory for each part is new pages from the
@@ -225,11 +242,14 @@ class S3Draft:
             raise reason
         logger.warning("The store's answer about %s was lost; the object is there.", self._target["Key"])
 
-    def _end_sender(self) -> None:
+    def _end(self) -> None:
         """Wait for the parts that are under way, so that none can arrive after an abort."""
         if self._sender is not None:
             self._sender.shutdown(cancel_futures=True)
             self._sender = None
+        if self._has_large_parts:
+            self._has_large_parts = False
+            _large_parts.release()
 
 
 class _Part:
@@ -243,7 +263,8 @@ class _Part:
 
 
 def _part_size() -> int:
-    """In bytes, the same for all parts, as some stores want it, and so large that the largest upload fits."""
+    """In bytes, the same for all parts, as some stores want it, and so large that the largest upload fits.
+    Some uploads have `_LARGE_PART_SIZE` instead, if that is more."""
     needed = -(-settings.MAX_REQUEST_SIZE // _MAX_PARTS)
     return max(_PART_SIZE, -(-needed // _MIB) * _MIB)
 

@@ -21,7 +21,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 
 from database import prepared
-from files import buckets, profiles
+from files import buckets, profiles, s3_drafts
 from files.models import File
 from files.s3 import S3Storage
 from files.s3_drafts import DamagedObject, S3Draft
@@ -31,6 +31,7 @@ from tests.test_receive import left_in
 
 MIB = 1024 * 1024
 PART = 8 * MIB
+LARGE_PART = 16 * MIB
 KEY = "default/2026/01/31/0192f5d0-7b9c-7000-8000-000000000000.bin"
 CONTENT = random.Random(1).randbytes(20 * MIB + 7)  # three parts
 
@@ -47,6 +48,17 @@ types = ["application/pdf"]
 max_size = "12 MiB"
 types = ["image/png"]
 """
+
+
+@pytest.fixture(autouse=True)
+def large_parts(monkeypatch) -> Callable[[int], None]:
+    """As if others had all large parts that there may be; or so many are still to be had."""
+
+    def left(number: int) -> None:
+        monkeypatch.setattr(s3_drafts, "_large_parts", threading.BoundedSemaphore(number))
+
+    monkeypatch.setattr(s3_drafts, "_large_parts", threading.Semaphore(0))
+    return left
 
 
 @pytest.fixture
@@ -81,6 +93,20 @@ def asked(client: Any) -> list[str]:
     names: list[str] = []
     client.meta.events.register("before-call.s3", lambda model, **_: names.append(model.name))
     return names
+
+
+@pytest.fixture
+def sizes(client: Any, monkeypatch) -> list[int]:
+    """Those of the parts that are sent, in bytes."""
+    found: list[int] = []
+    upload = client.upload_part
+
+    def measured(**given: Any) -> Any:
+        found.append(len(given["Body"]))
+        return upload(**given)
+
+    monkeypatch.setattr(client, "upload_part", measured)
+    return found
 
 
 @pytest.fixture
@@ -167,19 +193,71 @@ def test_a_larger_object_is_sent_in_parts(storage: S3Storage, asked: list[str]) 
 
 @pytest.mark.parametrize("chunk", [1000_003, PART, len(CONTENT)], ids=["odd", "one part", "all at once"])
 def test_parts_do_not_depend_on_how_the_bytes_are_cut(
-    storage: S3Storage, monkeypatch, client: Any, chunk: int
+    storage: S3Storage, sizes: list[int], chunk: int
 ) -> None:
-    sizes: list[int] = []
-    upload = client.upload_part
-
-    def measured(**given: Any) -> Any:
-        sizes.append(len(given["Body"]))
-        return upload(**given)
-
-    monkeypatch.setattr(client, "upload_part", measured)
     store(storage, CONTENT, chunk)
     assert sorted(sizes, reverse=True) == [PART, PART, len(CONTENT) - 2 * PART]
     assert stored(storage)["Body"] == CONTENT
+
+
+@pytest.mark.parametrize("chunk", [1000_003, PART, LARGE_PART, len(CONTENT)])
+def test_while_few_are_sent_their_parts_are_larger(
+    storage: S3Storage, large_parts, sizes: list[int], chunk: int
+) -> None:
+    large_parts(1)
+    store(storage, CONTENT, chunk)
+    assert sorted(sizes, reverse=True) == [LARGE_PART, len(CONTENT) - LARGE_PART]
+    assert stored(storage)["Body"] == CONTENT
+    assert stored(storage)["ETag"].endswith('-2"')
+
+
+@pytest.mark.parametrize("ends", ["committed", "aborted", "failed"])
+def test_larger_parts_are_for_the_next_when_one_has_ended(
+    storage: S3Storage, client: Any, large_parts, sizes: list[int], monkeypatch, ends: str
+) -> None:
+    large_parts(1)
+    first = storage.begin("first.bin", content_type="text/plain")
+    fill(first, CONTENT)
+    store(storage, CONTENT)
+    match ends:
+        case "committed":
+            commit(first, CONTENT)
+        case "aborted":
+            first.abort()
+        case "failed":
+            with monkeypatch.context() as patch:
+                losing(patch, client, "complete_multipart_upload", is_done=False)
+                losing(patch, client, "head_object", is_done=False)
+                with pytest.raises(BotoCoreError):
+                    commit(first, CONTENT)
+            first.abort()
+    first.abort()  # once more is no second place for another
+    assert (sizes.count(LARGE_PART), sizes.count(PART)) == (1, 2)
+    third, fourth = (storage.begin(name, content_type="text/plain") for name in ("third.bin", "fourth.bin"))
+    fill(third, CONTENT)
+    fill_and_commit(fourth, CONTENT)
+    commit(third, CONTENT)
+    assert (sizes.count(LARGE_PART), sizes.count(PART)) == (2, 4)
+
+
+def test_small_objects_leave_larger_parts_to_others(
+    storage: S3Storage, large_parts, sizes: list[int]
+) -> None:
+    large_parts(1)
+    small = storage.begin("small.bin", content_type="text/plain")
+    fill(small, CONTENT[:PART])
+    store(storage, CONTENT)
+    commit(small, CONTENT[:PART])
+    assert sorted(sizes, reverse=True) == [LARGE_PART, len(CONTENT) - LARGE_PART]
+
+
+def test_what_fits_into_a_larger_part_is_sent_at_once(
+    storage: S3Storage, large_parts, asked: list[str]
+) -> None:
+    large_parts(1)
+    store(storage, CONTENT[:LARGE_PART])
+    assert asked == ["PutObject"]
+    assert stored(storage)["Body"] == CONTENT[:LARGE_PART]
 
 
 def test_an_object_of_more_parts_than_are_in_memory_is_what_was_sent(storage: S3Storage) -> None:
@@ -268,12 +346,29 @@ def test_content_that_cannot_be_read_leaves_nothing(storage: S3Storage) -> None:
 
 
 @pytest.mark.parametrize(
-    "largest, part", [(MIB, 8), (80_000 * MIB, 8), (80_001 * MIB, 9), (1024 * 1024 * MIB, 105)]
+    "largest, are_few, part",
+    [
+        (MIB, False, 8),
+        (80_000 * MIB, False, 8),
+        (80_001 * MIB, False, 9),
+        (80_001 * MIB, True, 16),
+        (160_001 * MIB, True, 17),
+        (1024 * 1024 * MIB, False, 105),
+    ],
 )
 def test_parts_are_as_large_as_ten_thousand_of_them_have_to_be(
-    storage: S3Storage, settings, client: Any, monkeypatch, largest: int, part: int
+    storage: S3Storage,
+    settings,
+    client: Any,
+    large_parts,
+    monkeypatch,
+    largest: int,
+    are_few: bool,
+    part: int,
 ) -> None:
     settings.MAX_REQUEST_SIZE = largest
+    if are_few:
+        large_parts(1)
     sizes: list[int] = []
 
     def measured(**given: Any) -> Any:
@@ -294,7 +389,13 @@ def test_parts_are_as_large_as_ten_thousand_of_them_have_to_be(
 # --- memory ----------------------------------------------------------------------------------------
 
 
-def test_three_parts_are_in_memory_and_no_more(storage: S3Storage, client: Any, monkeypatch) -> None:
+@pytest.mark.parametrize("are_few, part", [(False, PART), (True, LARGE_PART)], ids=["many", "few"])
+def test_three_parts_are_in_memory_and_no_more(
+    storage: S3Storage, client: Any, large_parts, monkeypatch, are_few: bool, part: int
+) -> None:
+    if are_few:
+        large_parts(1)
+
     def take(**given: Any) -> dict[str, str]:
         return {"ETag": f'"{hashlib.md5(given["Body"]).hexdigest()}"'}
 
@@ -310,7 +411,7 @@ def test_three_parts_are_in_memory_and_no_more(storage: S3Storage, client: Any, 
     finally:
         tracemalloc.stop()
         draft.abort()
-    assert peak < 3.5 * PART
+    assert peak < 3.5 * part
 
 
 # --- what is not wanted ----------------------------------------------------------------------------

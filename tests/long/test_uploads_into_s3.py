@@ -15,7 +15,7 @@ from tests.e2e.server import one_file, wait_for
 pytestmark = pytest.mark.e2e
 
 MIB = 1024 * 1024
-IN_PARTS = 48 * MIB  # bytes; three parts of 8 MiB, and what reading and hashing take
+IN_PARTS = 72 * MIB  # bytes; three parts of 16 MiB, and what reading and hashing take
 
 
 @pytest.mark.parametrize("asgi", [False, True], ids=["wsgi", "asgi"])
