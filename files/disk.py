@@ -19,6 +19,7 @@ from django.core.files.storage import FileSystemStorage
 from django.utils.deconstruct import deconstructible
 
 from files import faults
+from files.direct import DirectWriter, direct_writer
 from files.faults import Fault
 from files.listing import StoredObject, Unfinished
 
@@ -27,7 +28,7 @@ _FOLDER_MODE = 0o750
 _DRAFTS = ".drafts"
 _CHUNK = 1024 * 1024
 _WINDOW = 4 * 1024 * 1024  # bytes that are sent on to the device at once
-_CACHED = 16 * 1024 * 1024  # bytes of a draft that the page cache may hold; what is smaller stays there
+_CACHED = 4 * _WINDOW  # bytes of a draft that the page cache may hold; what is smaller stays there
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
 
@@ -115,9 +116,9 @@ class DiskDraft:
     """Bytes under a name of their own on the storage's file system, until they get the final one.
 
     Bytes that lie in a file on the same file system already (`staged`) are linked and not copied. Of many
-    bytes, the first are on their way to the device while others are still to come, and leave the page cache
-    when they are there: the sync at the end has little left to wait for, and one large file neither displaces
-    what others read nor takes memory that is new to a virtual machine, at 2 s for each GB.
+    bytes, the first are on their way to the device while others are still to come: the sync at the end has
+    little left to wait for. They go there past the page cache, or leave it when they are there, where that is
+    not possible: one large file displaces nothing that others read.
     """
 
     def __init__(self, drafts: Path, final: Path, *, staged: str | None = None) -> None:
@@ -126,14 +127,21 @@ class DiskDraft:
         self._path = drafts / secrets.token_hex(16)
         self.is_linked = staged is not None and _linked(staged, self._path)
         self._file = self._path.open("rb" if self.is_linked else "xb")
-        self._size = 0
+        self._size = 0  # of what went through the cache
         self._sent_on = 0
+        self._direct: DirectWriter | None = None
 
     def write(self, chunk: bytes) -> None:
-        self._file.write(chunk)
-        self._size += len(chunk)
-        if self._size >= max(_CACHED, self._sent_on + _WINDOW):
-            self._send_on()
+        room = _CACHED - self._size
+        if 0 < room <= len(chunk):
+            self._write_cached(chunk[:room])
+            self._file.flush()  # what comes now may pass by this file's buffer
+            self._direct = direct_writer(self._file.fileno())
+            chunk = chunk[room:]
+        if self._direct is not None:
+            self._direct.write(chunk)
+        else:
+            self._write_cached(chunk)
 
     def commit(self, *, sha256: str, md5: str) -> None:
         """Give the bytes their final name. Raises FileExistsError where it is taken."""
@@ -142,18 +150,29 @@ class DiskDraft:
         self.abort()
 
     def abort(self) -> None:
+        if self._direct is not None:
+            self._direct.close()
         with contextlib.suppress(OSError):  # unwritten bytes of a full disk
             self._file.close()
         self._path.unlink(missing_ok=True)
 
     def finish(self) -> None:
         """See to it that all bytes are on the device, with the mode of an object."""
+        if self._direct is not None:
+            self._direct.finish()
         self._file.flush()
         os.fchmod(self._file.fileno(), _FILE_MODE)
         os.fsync(self._file.fileno())
         self._file.close()
 
+    def _write_cached(self, chunk: bytes) -> None:
+        self._file.write(chunk)
+        self._size += len(chunk)
+        if self._size >= max(_CACHED, self._sent_on + _WINDOW):
+            self._send_on()
+
     def _send_on(self) -> None:
+        self._file.flush()
         # Whole windows: a block that is sent half full is written twice.
         start, self._sent_on = self._sent_on, self._size // _WINDOW * _WINDOW
         start = max(0, start - _CACHED)

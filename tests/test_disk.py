@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -12,6 +13,7 @@ import pytest
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import ContentFile, File
 
+from files import direct
 from files.disk import DiskDraft, DiskStorage
 from files.receive import Received
 from tests.conftest import stored_files
@@ -207,7 +209,13 @@ def test_a_new_folder_is_flushed_into_the_one_above(
 
 
 @pytest.fixture
-def sent_on(monkeypatch) -> list[tuple[int, int]]:
+def no_writers(monkeypatch) -> None:
+    """Others have all the threads that write past the page cache."""
+    monkeypatch.setattr(direct, "_free", threading.Semaphore(0))
+
+
+@pytest.fixture
+def sent_on(monkeypatch, no_writers) -> list[tuple[int, int]]:
     """What of a file was to leave the page cache, in order: the first byte and the one after the last."""
     advise = os.posix_fadvise
     calls: list[tuple[int, int]] = []
@@ -247,7 +255,7 @@ def test_few_bytes_stay_in_memory_to_be_read(disk: DiskStorage, sent_on: list[tu
 
 
 def test_a_file_system_without_advice_keeps_many_bytes_all_the_same(
-    disk: DiskStorage, root: Path, monkeypatch
+    disk: DiskStorage, root: Path, monkeypatch, no_writers
 ) -> None:
     def refuse(*_: int) -> None:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
