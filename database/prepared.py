@@ -6,9 +6,10 @@ ten times as long as the database does.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from functools import cache
 from itertools import chain
+from operator import attrgetter
 from threading import Lock
 from typing import Any
 from uuid import UUID, SafeUUID
@@ -55,6 +56,7 @@ class Slot:
     sample: Any
 
 
+type Row = tuple[Any, ...]
 # All values of one column, as the driver has them and as fields of models have them.
 type _Convert = Callable[[Sequence[Any]], Sequence[Any]]
 
@@ -77,7 +79,11 @@ class PreparedQuery:
         self._compiled: _Compiled | None = None
         self._lock = Lock()
 
-    def rows(self, *values: Any) -> list[tuple[Any, ...]]:
+    def rows(self, *values: Any) -> list[Row]:
+        return self.converted(self.fetched(*values))
+
+    def fetched(self, *values: Any) -> list[Row]:
+        """The rows as the driver has them."""
         compiled = self._compiled or self._compile()
         connection = connections[DEFAULT_DB_ALIAS]
         params = list(compiled.params)
@@ -86,10 +92,15 @@ class PreparedQuery:
                 params[place] = slot.field.get_db_prep_value(value, connection)
         with connection.cursor() as cursor:
             cursor.execute(compiled.sql, params)
-            found: list[tuple[Any, ...]] = cursor.fetchall()
-        if not found:
+            found: list[Row] = cursor.fetchall()
+        return found
+
+    def converted(self, fetched: Sequence[Row]) -> list[Row]:
+        """The same rows, or some of them, with the values that fields have."""
+        if not fetched:
             return []
-        columns: list[Sequence[Any]] = list(zip(*found, strict=True))
+        compiled = self._compiled or self._compile()
+        columns: list[Sequence[Any]] = list(zip(*fetched, strict=True))
         for place, convert in compiled.converters:
             columns[place] = convert(columns[place])
         return list(zip(*columns, strict=True))
@@ -133,7 +144,7 @@ def _column(converters: tuple[list[Callable[..., Any]], Any], connection: BaseDa
         return [_uuid(each) if _is_hex(each) else by_django(each) for each in values]
 
     def times(values: Sequence[Any]) -> list[Any]:
-        return [each.replace(tzinfo=zone) if _is_naive(each) else by_django(each) for each in values]
+        return _times(values, zone) or list(map(by_django, values))
 
     def lists(values: Sequence[Any]) -> list[Any]:
         return _lists_of_texts(values) or list(map(by_django, values))
@@ -164,8 +175,20 @@ def _uuid(digits: str) -> UUID:
     return made
 
 
-def _is_naive(value: object) -> bool:
-    return type(value) is datetime and value.tzinfo is None
+def _times(values: Sequence[Any], zone: tzinfo | None) -> list[datetime] | None:
+    """None if not all are texts of moments as the service writes them, which bear no zone."""
+    if not {str}.issuperset(map(type, values)):
+        return None
+    try:
+        found = list(map(datetime.fromisoformat, values))
+    except ValueError:
+        return None
+    if any(map(_zone_of, found)):
+        return None
+    return [each.replace(tzinfo=zone) for each in found]
+
+
+_zone_of = attrgetter("tzinfo")
 
 
 def _lists_of_texts(values: Sequence[Any]) -> list[list[str]] | None:

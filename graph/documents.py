@@ -6,7 +6,7 @@ from functools import lru_cache
 from graphql import ASTValidationRule, DocumentNode, parse
 
 from graph.completion import Plans
-from graph.limits import LIMITS
+from graph.limits import LIMITS, Known
 
 # A document takes about 600 bytes a token, and its plans 800 a field, so 1.6 MB at most: 102 MB for all,
 # should somebody send nothing but the largest ones.
@@ -16,12 +16,13 @@ _CACHED_LENGTH = 8_000  # characters; tokens may be long texts
 
 @dataclass(slots=True, eq=False)
 class Document:
-    """`valid_by` has the rules that it was found to keep; `plans` is None where a directive may make another
-    selection of it each time."""
+    """`valid_by` has the rules that it was found to keep, `costs` what it came to; `plans` is None where a
+    directive may make another selection of it each time."""
 
     node: DocumentNode
     plans: Plans | None
     valid_by: set[tuple[type[ASTValidationRule], ...]] = field(default_factory=set)
+    costs: Known = field(default_factory=Known)
 
 
 def read(text: str) -> Document:

@@ -1,7 +1,10 @@
 """What is done around each operation: refused before it can cost much, and masked where nobody foresaw it."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
+from typing import Any, override
 
 from django.conf import settings
 from graphql import (
@@ -13,6 +16,7 @@ from graphql import (
     get_operation_ast,
 )
 from strawberry.extensions import MaskErrors, SchemaExtension
+from strawberry.extensions.runner import SchemaExtensionsRunner
 
 from files import tracing
 from files.errors import RETRY_AFTER, FileError
@@ -91,7 +95,12 @@ class Guard(SchemaExtension):
         if info := request_info.CURRENT.get():
             info.runs(operation.operation.value, operation.name.value if operation.name else None)
         context: Context = self.execution_context.context
-        errors = limits.check(document, variables=self.execution_context.variables, spent=context.spent)
+        errors = limits.check(
+            document,
+            variables=self.execution_context.variables,
+            spent=context.spent,
+            known=self._document.costs,
+        )
         return errors or self._rate_limited(document, operation)
 
     def _rate_limited(self, document: DocumentNode, operation: OperationDefinitionNode) -> list[GraphQLError]:
@@ -116,3 +125,47 @@ class Traced(SchemaExtension):
             f"graphql {kind}", {"graphql.operation.type": kind, "graphql.operation.name": name}
         ):
             yield
+
+
+class Hooks(SchemaExtensionsRunner):
+    """Strawberry's runner looks through the extensions at each step of each operation. This one does so once
+    for each kind; the service runs operations synchronously, and its hooks are generators."""
+
+    @override
+    def operation(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        return self._around("on_operation") or super().operation()
+
+    @override
+    def parsing(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        return self._around("on_parse") or super().parsing()
+
+    @override
+    def validation(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        return self._around("on_validate") or super().validation()
+
+    @override
+    def executing(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        return self._around("on_execute") or super().executing()
+
+    def _around(self, name: str) -> AbstractContextManager[None] | None:
+        """None where several extensions have a hook of that name."""
+        hooks = _hooks(tuple(map(type, self.extensions)), name)
+        if not hooks:
+            return _NOTHING
+        if len(hooks) > 1:
+            return None
+        place, hook = hooks[0]
+        return hook(self.extensions[place])
+
+
+_NOTHING = nullcontext()
+
+
+@cache
+def _hooks(
+    extensions: tuple[type[SchemaExtension], ...], name: str
+) -> list[tuple[int, Callable[[Any], AbstractContextManager[None]]]]:
+    """Of each extension that has one, with its place among them."""
+    default = getattr(SchemaExtension, name)
+    found = [(place, getattr(each, name)) for place, each in enumerate(extensions)]
+    return [(place, contextmanager(hook)) for place, hook in found if hook is not default]

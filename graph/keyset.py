@@ -23,7 +23,7 @@ from strawberry.types import get_object_definition
 from strawberry.utils.str_converters import to_camel_case
 
 from accounts.models import User
-from database.prepared import PreparedQuery, Slot, instance
+from database.prepared import PreparedQuery, Row, Slot, instance
 from files import models
 from files.models import FileQuerySet
 from graph.errors import BadUserInput
@@ -187,16 +187,14 @@ def read(
     owner = () if viewer is None or viewer.is_staff else (viewer.pk,)
     apart = connections[DEFAULT_DB_ALIAS].vendor == "sqlite"
     first, *others = _prepared(sample, columns, None if viewer is None else viewer.is_staff, apart)
-    fronts = [first.rows(*owner, *bounds), *(other.rows(*bounds) for other in others)]
-    rows = _merged(asked, columns, fronts)
+    fronts = [first.fetched(*owner, *bounds), *(other.fetched(*bounds) for other in others)]
+    rows = first.converted(_merged(asked, columns, fronts))
     return [instance(models.File, columns, row, db=DEFAULT_DB_ALIAS) for row in rows]
 
 
-type _Row = tuple[Any, ...]
-
-
-def _merged(asked: Slice, columns: tuple[str, ...], fronts: Sequence[list[_Row]]) -> list[_Row]:
-    """The slice among the rows of its fronts, which may have rows in common."""
+def _merged(asked: Slice, columns: tuple[str, ...], fronts: Sequence[list[Row]]) -> list[Row]:
+    """The slice among the rows of its fronts, which may have rows in common. Of several, they are as the
+    database has them, and so in its order."""
     found = [front for front in fronts if front]
     if len(found) < 2:
         return found[0] if found else []
@@ -214,7 +212,8 @@ def _prepared(
     first value of the first query.
 
     `apart`: a query for each front, on SQLite, which takes half as long as to have it find the slice among
-    them. It compares text as Python does, by code points; PostgreSQL does not, and its server is further off.
+    them. It compares what it has as Python does, text by code points; PostgreSQL does not, and its server is
+    further off.
     """
     viewer = None if is_staff is None else User(pk=_SAMPLE_USER, is_staff=is_staff)
     owner = [Slot(User._meta.get_field("id"), _SAMPLE_USER)] if is_staff is False else []

@@ -6,8 +6,8 @@ spread anew, and nothing in graphql-core stops repeated directives. Validation c
 some of its rules compare each field with each other.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphql import (
@@ -57,6 +57,41 @@ class Spent:
 
     tokens: int = 0
     cost: int = 0
+
+
+# A variable that says how large a page is; or with a path, how long the list is that lies there in it.
+type _Sizing = tuple[str, tuple[str, ...] | None]
+_KNOWN = 64  # of one document; a client asks for pages of a few sizes
+
+
+@dataclass(slots=True, eq=False)
+class Known:
+    """What one document costs that was found within the limits, for the sizes that variables gave it."""
+
+    sizings: tuple[_Sizing, ...] = ()
+    costs: dict[tuple[int | None, ...], int] = field(default_factory=dict)
+
+    def cost(self, variables: Mapping[str, Any]) -> int | None:
+        return self.costs.get(self._sizes(variables)) if self.costs else None
+
+    def keep(self, sizings: tuple[_Sizing, ...], variables: Mapping[str, Any], cost: int) -> None:
+        if len(self.costs) == _KNOWN:
+            self.costs = {}
+        self.sizings = sizings  # always the same: no variable decides which others are looked at
+        self.costs[self._sizes(variables)] = cost
+
+    def _sizes(self, variables: Mapping[str, Any]) -> tuple[int | None, ...]:
+        return tuple(
+            _NOT_GIVEN
+            if name not in variables
+            else _page_size(variables[name])
+            if path is None
+            else _list_length(variables[name], path)
+            for name, path in self.sizings
+        )
+
+
+_NOT_GIVEN = -1
 
 
 # What a field costs beside its selections. What is not here costs 1.
@@ -112,10 +147,12 @@ def check(
     variables: Mapping[str, Any] | None = None,
     limits: Limits = LIMITS,
     spent: Spent | None = None,
+    known: Known | None = None,
 ) -> list[GraphQLError]:
     """An error for each limit that is exceeded by the first definition that exceeds any; none if all may run.
 
     `spent` is what the operations before this one in the same request came to; this one is added to it.
+    `known` is what earlier calls found of the same document, by the same limits.
     """
     variables = variables or {}
     spent = spent or Spent()
@@ -125,6 +162,11 @@ def check(
         return [_too_large(subject, "tokens", spent.tokens, limits.tokens)]
     if (values := _count(variables, limits.values)) > limits.values:
         return [_too_large("operation", "values", values, limits.values)]
+    if known is not None:
+        before = known.cost(variables)
+        if before is not None and spent.cost + before <= limits.cost:
+            spent.cost += before
+            return []
     meter = _Meter(document, variables)
     costs = [0]
     for definition in document.definitions:
@@ -143,6 +185,8 @@ def check(
             return errors
         costs.append(measure.cost)
     spent.cost += max(costs)
+    if known is not None:
+        known.keep(tuple(meter.sizings), variables, max(costs))
     return []
 
 
@@ -179,6 +223,7 @@ def _count(values: Mapping[str, Any], limit: int) -> int:
 class _Meter:
     def __init__(self, document: DocumentNode, variables: Mapping[str, Any]) -> None:
         self._variables = variables
+        self.sizings: dict[_Sizing, None] = {}  # those that were looked at, in this order
         self._defaults: dict[str, list[ValueNode]] = {}
         self._fragments: dict[str, FragmentDefinitionNode] = {}
         self._measured: dict[str, _Measure] = {}
@@ -258,6 +303,7 @@ class _Meter:
             return _page_size(int(value.value[:6]))
         if isinstance(value, VariableNode):
             name = value.name.value
+            self.sizings[name, None] = None
             if name in self._variables:
                 return _page_size(self._variables[name])
             sizes = [self._number(each) for each in self._defaults.get(name, ())]
@@ -268,16 +314,20 @@ class _Meter:
         """How long the list is that lies at `path` within the value."""
         if isinstance(value, VariableNode):
             name = value.name.value
+            self.sizings[name, tuple(path)] = None
             if name not in self._variables:
                 return max([self._length(each, path) for each in self._defaults.get(name, ())], default=1)
-            given: Any = self._variables[name]
-            for key in path:
-                given = given.get(key) if isinstance(given, dict) else None
-            return len(given) if isinstance(given, list) else 1
+            return _list_length(self._variables[name], path)
         if isinstance(value, ObjectValueNode) and path:
             fields = {field.name.value: field.value for field in value.fields}
             return self._length(fields.get(path[0]), path[1:])
         return len(value.values) if isinstance(value, ListValueNode) else 1
+
+
+def _list_length(given: Any, path: Sequence[str]) -> int:
+    for key in path:
+        given = given.get(key) if isinstance(given, dict) else None
+    return len(given) if isinstance(given, list) else 1
 
 
 def _page_size(given: Any) -> int | None:

@@ -3,12 +3,13 @@
 import strawberry
 from django.conf import settings
 from graphql import GraphQLError
+from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from graph import errors
 from graph.completion import PlanningExecutor
-from graph.extensions import Guard, MaskUnforeseen, Traced
+from graph.extensions import Guard, Hooks, MaskUnforeseen, Traced
 from graph.mutations import Mutation
 from graph.queries import Query
 from graph.scalars import SCALARS
@@ -22,6 +23,11 @@ class CofferSchema(strawberry.Schema):
         self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
     ) -> None:
         return None
+
+    def create_extensions_runner(
+        self, execution_context: ExecutionContext, extensions: list[SchemaExtension]
+    ) -> Hooks:
+        return Hooks(execution_context, extensions)
 
 
 schema = CofferSchema(

@@ -56,6 +56,13 @@ AT_WORK = 16  # operations that a process runs at once, as many as it has connec
 _at_work = threading.BoundedSemaphore(AT_WORK)
 
 
+class _SubResponse(TemporalHttpResponse):
+    """The head of an answer. Strawberry's has a body too, which is encoded each time and thrown away."""
+
+    def __init__(self, content_type: str) -> None:
+        HttpResponse.__init__(self, content_type=content_type)
+
+
 @method_decorator(csrf_exempt, name="dispatch")  # by the middleware; `authenticate` checks for itself
 class CofferGraphQLView(GraphQLView[Context, None]):
     """One endpoint for queries, mutations, uploads and, in a browser, GraphiQL.
@@ -167,8 +174,7 @@ class CofferGraphQLView(GraphQLView[Context, None]):
         return answer
 
     def get_sub_response(self, request: HttpRequest) -> TemporalHttpResponse:
-        response = super().get_sub_response(request)
-        response["Content-Type"] = f"{self._media_type}; charset=utf-8"
+        response = _SubResponse(f"{self._media_type}; charset=utf-8")
         # It depends on who asks, and signed URLs in it expire.
         response["Cache-Control"] = "no-store"
         return response

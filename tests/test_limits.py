@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from graphql import get_introspection_query, parse
+from hypothesis import given
+from hypothesis import strategies as st
 
 from graph import limits
 from graph.limits import LIMITS, Limits, Spent
@@ -652,3 +654,62 @@ def test_what_was_spent_is_the_most_that_any_operation_of_a_document_costs():
     assert (spent.cost, spent.tokens) == (3, 17)
     assert limits.check(parse("{a}"), spent=spent) == []
     assert (spent.cost, spent.tokens) == (4, 20)
+
+
+# --- what is known of a document -------------------------------------------------------------------
+
+SIZED = """query($n: Int, $ids: [ID!]!, $in: UploadFilesInput!, $of: Int = 7) {
+    files(first: $n) { edges { node { id } } }
+    others: files(last: $of) { edges { node { id } } }
+    deleteFiles(ids: $ids) { __typename }
+    uploadFiles(input: $in) { __typename }
+}"""
+
+
+def cost(known: limits.Known | None, variables: dict[str, Any], limit: Limits = UNLIMITED) -> int | str:
+    """What the document comes to, or how it is refused."""
+    spent = Spent()
+    errors = limits.check(parse(SIZED), variables=variables, limits=limit, spent=spent, known=known)
+    return errors[0].message if errors else spent.cost
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "n": st.one_of(st.none(), st.integers(-5, 200), st.text(max_size=2), st.just(3.0)),
+                "of": st.one_of(st.none(), st.integers(0, 120)),
+                "ids": st.one_of(st.none(), st.lists(st.just("x"), max_size=12), st.just("x")),
+                "in": st.one_of(st.none(), st.fixed_dictionaries({"files": st.lists(st.none(), max_size=9)})),
+                "unused": st.integers(),
+            },
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_a_document_that_is_known_costs_what_it_costs_unknown(calls: list[dict[str, Any]]):
+    known = limits.Known()
+    for variables in calls:
+        assert cost(known, variables) == cost(None, variables)
+
+
+def test_what_is_known_is_within_the_limits_and_no_more_than_is_of_use():
+    known, strict = limits.Known(), dataclasses.replace(UNLIMITED, cost=400)
+    for _ in range(2):
+        assert "cost" in str(cost(known, {"n": 90}, strict))
+        assert known.costs == {}
+    for length in range(200):
+        cost(known, {"ids": ["x"] * length})
+        assert len(known.costs) <= 64
+
+
+def test_a_known_document_spends_what_is_left_of_a_request():
+    known, spent = limits.Known(), Spent()
+    limit = dataclasses.replace(UNLIMITED, cost=2)
+    document = parse("{a}")
+    for _ in range(2):
+        assert limits.check(document, limits=limit, spent=spent, known=known) == []
+    (error,) = limits.check(document, limits=limit, spent=spent, known=known)
+    assert error.extensions == {"code": "QUERY_TOO_LARGE", "limit": 2, "measure": "cost"}
