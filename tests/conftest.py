@@ -1,10 +1,12 @@
 """Fixtures that all tests share: users, a storage of its own for each test, and a GraphQL client."""
 
+import functools
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
 from django.core.files.storage import storages
 from django.db import connection
@@ -36,6 +38,14 @@ def connection_of_the_test() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BaseDatabaseWrapper, "close_if_unusable_or_obsolete", close_unless_needed)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def descriptions_of_aws() -> Iterator[None]:
+    """Sessions of botocore share what they read: each would parse the description of S3, a megabyte of JSON, anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
         yield
 
 
