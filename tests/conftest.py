@@ -1,6 +1,7 @@
 """Fixtures that all tests share: users, a storage of its own for each test, and a GraphQL client."""
 
 import functools
+import gc
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker(other)]
 
 
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays until the end, and is no matter for the garbage collector."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def connection_of_the_test() -> Iterator[None]:
     """A request that ends within a test's transaction leaves the connection open: the rows are in it."""
@@ -43,7 +50,7 @@ def connection_of_the_test() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def descriptions_of_aws() -> Iterator[None]:
-    """Sessions of botocore share what they read: each would parse the description of S3, a megabyte of JSON, anew."""
+    """Sessions of botocore share what they read: each would parse S3's description, a megabyte, anew."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
         yield
