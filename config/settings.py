@@ -7,10 +7,11 @@ import django_stubs_ext
 from django.utils.csp import CSP
 
 from config import env as environment
-from config import logs, queues
+from config import geography, logs, queues
 from files import profiles
 
 django_stubs_ext.monkeypatch()  # lets ModelAdmin[File] and its like be written without quotes
+geography.leave_out()
 
 ENV = environment.read_or_exit()
 DATA_DIR = ENV.data_dir
