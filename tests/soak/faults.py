@@ -23,6 +23,9 @@ _FAULTS = (
 )
 
 
+_NONE = Fault()
+
+
 class Chance:
     """A fault, or none, for each connection in turn."""
 
@@ -34,6 +37,6 @@ class Chance:
         if not self._left and self._random.random() < _STARTS:
             self._left = _OUTAGE if self._random.random() < _OUTAGES else 1
         if not self._left:
-            return Fault()
+            return _NONE
         self._left -= 1
         return self._random.choice(_FAULTS)
