@@ -30,10 +30,14 @@ from tests.test_body import GOOD, PLACE, file, form
 from tests.test_receive import left_in
 
 MIB = 1024 * 1024
-PART = 8 * MIB
-LARGE_PART = 16 * MIB
+SHIPPED_PART = 8 * MIB
+SHIPPED_LARGE_PART = 16 * MIB
+# Of most tests: what they are about is the same with parts that take less time.
+PART = MIB
+LARGE_PART = 2 * MIB
 KEY = "default/2026/01/31/0192f5d0-7b9c-7000-8000-000000000000.bin"
-CONTENT = random.Random(1).randbytes(20 * MIB + 7)  # three parts
+LARGE = random.Random(1).randbytes(20 * MIB + 7)  # three parts as they are shipped
+CONTENT = LARGE[: 2 * PART + PART // 2 + 7]  # three parts
 
 PROFILES = """
 [default]
@@ -62,7 +66,7 @@ def large_parts(monkeypatch) -> Callable[[int], None]:
 
 
 @pytest.fixture
-def storage(s3_server: str, settings) -> S3Storage:
+def shipped(s3_server: str, settings) -> S3Storage:
     """The default storage, in an empty bucket."""
     options = {
         "access_key": "test",
@@ -83,8 +87,17 @@ def storage(s3_server: str, settings) -> S3Storage:
 
 
 @pytest.fixture
-def client(storage: S3Storage) -> Any:
-    return storage.bucket.meta.client
+def storage(shipped: S3Storage, monkeypatch) -> S3Storage:
+    """The same, with smaller parts than the service has, and than S3 takes."""
+    monkeypatch.setattr(s3_drafts, "_PART_SIZE", PART)
+    monkeypatch.setattr(s3_drafts, "_LARGE_PART_SIZE", LARGE_PART)
+    monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", PART)
+    return shipped
+
+
+@pytest.fixture
+def client(shipped: S3Storage) -> Any:
+    return shipped.bucket.meta.client
 
 
 @pytest.fixture
@@ -118,7 +131,7 @@ def begin(storage: S3Storage, content_type: str = "text/plain") -> S3Draft:
     return storage.begin(KEY, content_type=content_type)
 
 
-def fill(draft: S3Draft, content: bytes, chunk: int = MIB) -> None:
+def fill(draft: S3Draft, content: bytes, chunk: int = PART // 8) -> None:
     for start in range(0, len(content), chunk):
         draft.write(content[start : start + chunk])
 
@@ -127,12 +140,12 @@ def commit(draft: S3Draft, content: bytes) -> None:
     draft.commit(sha256=hashlib.sha256(content).hexdigest(), md5=hashlib.md5(content).hexdigest())
 
 
-def fill_and_commit(draft: S3Draft, content: bytes, chunk: int = MIB) -> None:
+def fill_and_commit(draft: S3Draft, content: bytes, chunk: int = PART // 8) -> None:
     fill(draft, content, chunk)
     commit(draft, content)
 
 
-def store(storage: S3Storage, content: bytes, chunk: int = MIB) -> None:
+def store(storage: S3Storage, content: bytes, chunk: int = PART // 8) -> None:
     fill_and_commit(begin(storage), content, chunk)
 
 
@@ -173,25 +186,27 @@ def unanswered() -> BotoCoreError:
 # --- what is asked of the store --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [0, 1, 600_000, PART], ids=["nothing", "a byte", "small", "one part"])
-def test_what_fits_into_one_part_takes_one_request(storage: S3Storage, asked: list[str], size: int) -> None:
-    content = CONTENT[:size]
-    store(storage, content)
+@pytest.mark.parametrize(
+    "size", [0, 1, 600_000, SHIPPED_PART], ids=["nothing", "a byte", "small", "one part"]
+)
+def test_what_fits_into_one_part_takes_one_request(shipped: S3Storage, asked: list[str], size: int) -> None:
+    content = LARGE[:size]
+    store(shipped, content)
     assert asked == ["PutObject"]
-    assert stored(storage)["Body"] == content
+    assert stored(shipped)["Body"] == content
 
 
-def test_a_larger_object_is_sent_in_parts(storage: S3Storage, asked: list[str]) -> None:
-    store(storage, CONTENT)
+def test_a_larger_object_is_sent_in_parts(shipped: S3Storage, asked: list[str]) -> None:
+    store(shipped, LARGE)
     parts = ["UploadPart"] * 3
     assert asked == ["CreateMultipartUpload", *parts, "CompleteMultipartUpload", "PutObjectTagging"]
-    assert stored(storage)["Body"] == CONTENT
-    assert stored(storage)["ETag"].endswith('-3"')
-    assert all_there(storage) == [KEY]
+    assert stored(shipped)["Body"] == LARGE
+    assert stored(shipped)["ETag"].endswith('-3"')
+    assert all_there(shipped) == [KEY]
     assert senders() == []
 
 
-@pytest.mark.parametrize("chunk", [1000_003, PART, len(CONTENT)], ids=["odd", "one part", "all at once"])
+@pytest.mark.parametrize("chunk", [125_003, PART, len(CONTENT)], ids=["odd", "one part", "all at once"])
 def test_parts_do_not_depend_on_how_the_bytes_are_cut(
     storage: S3Storage, sizes: list[int], chunk: int
 ) -> None:
@@ -200,7 +215,7 @@ def test_parts_do_not_depend_on_how_the_bytes_are_cut(
     assert stored(storage)["Body"] == CONTENT
 
 
-@pytest.mark.parametrize("chunk", [1000_003, PART, LARGE_PART, len(CONTENT)])
+@pytest.mark.parametrize("chunk", [125_003, PART, LARGE_PART, len(CONTENT)])
 def test_while_few_are_sent_their_parts_are_larger(
     storage: S3Storage, large_parts, sizes: list[int], chunk: int
 ) -> None:
@@ -252,12 +267,12 @@ def test_small_objects_leave_larger_parts_to_others(
 
 
 def test_what_fits_into_a_larger_part_is_sent_at_once(
-    storage: S3Storage, large_parts, asked: list[str]
+    shipped: S3Storage, large_parts, asked: list[str]
 ) -> None:
     large_parts(1)
-    store(storage, CONTENT[:LARGE_PART])
+    store(shipped, LARGE[:SHIPPED_LARGE_PART])
     assert asked == ["PutObject"]
-    assert stored(storage)["Body"] == CONTENT[:LARGE_PART]
+    assert stored(shipped)["Body"] == LARGE[:SHIPPED_LARGE_PART]
 
 
 def test_an_object_of_more_parts_than_are_in_memory_is_what_was_sent(storage: S3Storage) -> None:
@@ -357,7 +372,7 @@ def test_content_that_cannot_be_read_leaves_nothing(storage: S3Storage) -> None:
     ],
 )
 def test_parts_are_as_large_as_ten_thousand_of_them_have_to_be(
-    storage: S3Storage,
+    shipped: S3Storage,
     settings,
     client: Any,
     large_parts,
@@ -376,7 +391,7 @@ def test_parts_are_as_large_as_ten_thousand_of_them_have_to_be(
         return {"ETag": ""}
 
     monkeypatch.setattr(client, "upload_part", measured)
-    draft = begin(storage)
+    draft = begin(shipped)
     piece = bytes(MIB)
     for _ in range(part):
         draft.write(piece)
@@ -389,9 +404,11 @@ def test_parts_are_as_large_as_ten_thousand_of_them_have_to_be(
 # --- memory ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("are_few, part", [(False, PART), (True, LARGE_PART)], ids=["many", "few"])
+@pytest.mark.parametrize(
+    "are_few, part", [(False, SHIPPED_PART), (True, SHIPPED_LARGE_PART)], ids=["many", "few"]
+)
 def test_three_parts_are_in_memory_and_no_more(
-    storage: S3Storage, client: Any, large_parts, monkeypatch, are_few: bool, part: int
+    shipped: S3Storage, client: Any, large_parts, monkeypatch, are_few: bool, part: int
 ) -> None:
     if are_few:
         large_parts(1)
@@ -399,8 +416,11 @@ def test_three_parts_are_in_memory_and_no_more(
     def take(**given: Any) -> dict[str, str]:
         return {"ETag": f'"{hashlib.md5(given["Body"]).hexdigest()}"'}
 
+    # The store's threads are in this process, and their memory is not meant.
+    monkeypatch.setattr(client, "create_multipart_upload", lambda **given: {"UploadId": "x"})
+    monkeypatch.setattr(client, "abort_multipart_upload", lambda **given: None)
     monkeypatch.setattr(client, "upload_part", take)
-    draft = begin(storage)
+    draft = begin(shipped)
     piece = bytes(MIB)
     draft.write(piece)
     tracemalloc.start()
@@ -699,7 +719,7 @@ def test_sixteen_objects_are_sent_at_the_same_time(storage: S3Storage) -> None:
 
 
 @pytest.fixture
-def uploading(storage: S3Storage, api: Api, settings, incoming: Path) -> Iterator[Api]:
+def uploading(shipped: S3Storage, api: Api, settings, incoming: Path) -> Iterator[Api]:
     """Alice's client; nothing of what it sends may touch the disk, nor leave a thread."""
     settings.UPLOAD_PROFILES = profiles.parse(PROFILES, source="the test")
     yield api
@@ -708,22 +728,23 @@ def uploading(storage: S3Storage, api: Api, settings, incoming: Path) -> Iterato
     assert senders() == []
 
 
-PLENTY = CONTENT[: 10 * MIB]
+PLENTY = CONTENT[: PART + PART // 4]  # more than a part
 
 
-def test_an_upload_is_sent_while_it_comes_in(uploading: Api, storage: S3Storage, asked: list[str]) -> None:
-    result = uploading.upload(PLENTY)
+def test_an_upload_is_sent_while_it_comes_in(uploading: Api, shipped: S3Storage, asked: list[str]) -> None:
+    content = LARGE[: 10 * MIB]
+    result = uploading.upload(content)
     row = File.objects.get()
-    assert result["sha256"] == row.sha256 == hashlib.sha256(PLENTY).hexdigest()
-    assert result["md5"] == hashlib.md5(PLENTY).hexdigest()
-    assert stored(storage, row.key)["Body"] == PLENTY
-    assert stored(storage, row.key)["ContentType"] == row.content_type
+    assert result["sha256"] == row.sha256 == hashlib.sha256(content).hexdigest()
+    assert result["md5"] == hashlib.md5(content).hexdigest()
+    assert stored(shipped, row.key)["Body"] == content
+    assert stored(shipped, row.key)["ContentType"] == row.content_type
     assert asked[:2] == ["CreateMultipartUpload", "UploadPart"]
-    assert all_there(storage) == [row.key]
+    assert all_there(shipped) == [row.key]
 
 
 REFUSED: dict[str, tuple[bytes, dict[str, Any]]] = {
-    "FileTooLarge": (CONTENT, {}),
+    "FileTooLarge": (LARGE[: 13 * MIB], {}),
     "UnsupportedType": (PLENTY, {"profile": "document"}),
     "InvalidInput": (PLENTY, {"title": "x" * 300}),
     "QuotaExceeded": (PLENTY, {}),
@@ -736,7 +757,7 @@ def test_an_upload_that_is_refused_leaves_nothing(
 ) -> None:
     content, given = REFUSED[kind]
     if kind == "QuotaExceeded":
-        settings.USER_QUOTA = 9 * MIB
+        settings.USER_QUOTA = PART + PART // 8
     assert uploading.upload(content, **given)["__typename"] == kind
     assert all_there(storage) == []
     assert not File.objects.exists()
@@ -744,7 +765,7 @@ def test_an_upload_that_is_refused_leaves_nothing(
 
 @pytest.mark.parametrize("quota", [0, 600_000])
 def test_a_full_quota_and_a_wrong_type_are_refused_before_a_byte_is_sent(
-    uploading: Api, asked: list[str], settings, quota: int
+    uploading: Api, storage: S3Storage, asked: list[str], settings, quota: int
 ) -> None:
     assert uploading.upload(PLENTY, profile="document")["__typename"] == "UnsupportedType"
     settings.USER_QUOTA = quota
