@@ -479,8 +479,15 @@ def test_an_object_is_listed_with_its_size_and_when_it_was_changed(storage: Stor
     assert abs(datetime.now(UTC) - found.modified) < timedelta(minutes=5)
 
 
-def test_more_objects_than_one_page_are_all_listed_and_deleted(storage: Storage) -> None:
-    keys = [f"image/2026/01/31/{number:04}.bin" for number in range(1100)]
+def test_more_objects_than_one_page_are_all_listed_and_deleted(storage: Storage, backend: str) -> None:
+    count = 1100
+    if isinstance(storage, S3Storage) and backend in HERE:  # moto takes its time, and knows smaller pages
+        count = 250
+        events = storage.connection.meta.client.meta.events
+        events.register(
+            "provide-client-params.s3.ListObjectsV2", lambda params, **_: {**params, "MaxKeys": 100}
+        )
+    keys = [f"image/2026/01/31/{number:04}.bin" for number in range(count)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda key: storage.save(key, ContentFile(b"x")), keys))
     assert listed("image/2026/01/31/") == keys
