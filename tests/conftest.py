@@ -20,12 +20,17 @@ from tests.stand_in import StandIn
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is about the other database is left out, and counted as such. Each such mark says why."""
+    """What is about the other database is left out, and counted as such. Each such mark says why.
+
+    What needs running services comes first. Of a run in many processes the first half, or quarter, is one
+    process's own, and others take from its end: so but one of them has to start these services.
+    """
     other = "postgres" if connection.vendor == "sqlite" else "sqlite"
     left_out = [item for item in items if item.get_closest_marker(other)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker(other)]
+    items.sort(key=lambda item: "e2e" not in item.path.parts)
 
 
 def pytest_collection_finish() -> None:
