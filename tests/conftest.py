@@ -12,6 +12,7 @@ import pytest
 from django.core.files.storage import storages
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from accounts import tokens
 from accounts.models import User
@@ -58,6 +59,25 @@ def descriptions_of_aws() -> Iterator[None]:
     """Sessions of botocore share what they read: each would parse S3's description, a megabyte, anew."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def static_files() -> Iterator[None]:
+    """The pages' own files are looked for once: each client has a handler, which would do it again."""
+    real = WhiteNoiseMiddleware.add_files_from_finders
+    known: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def add_files_from_finders(self: Any) -> None:
+        whose = (self.static_prefix, self.static_root, self.max_age)
+        if whose not in known:
+            before, self.files = self.files, {}
+            real(self)
+            known[whose], self.files = self.files, before
+        self.files.update(known[whose])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", add_files_from_finders)
         yield
 
 
