@@ -23,8 +23,8 @@ from tests.stand_in import StandIn
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What is about the other database is left out, and counted as such. Each such mark says why.
 
-    What needs running services comes first. Of a run in many processes the first half, or quarter, is one
-    process's own, and others take from its end: so but one of them has to start these services.
+    What needs running services comes first. Each process of a run begins with a part of its own, and takes
+    from the end of another's when it is done: so only one of them has to start these services.
     """
     other = "postgres" if connection.vendor == "sqlite" else "sqlite"
     left_out = [item for item in items if item.get_closest_marker(other)]
