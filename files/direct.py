@@ -27,23 +27,24 @@ def direct_writer(descriptor: int) -> "DirectWriter | None":
     if not _DIRECT or not _free.acquire(blocking=False):
         return None
     try:
-        _set_direct(descriptor, is_direct=True)
+        return DirectWriter(descriptor)
     except OSError:
         _free.release()
         return None
-    return DirectWriter(descriptor)
 
 
 class DirectWriter:
     """Writes what it is given on a thread of its own. Ended by `finish` or `close`, and then none is left."""
 
     def __init__(self, descriptor: int) -> None:
+        """Raises OSError where the file system takes no such writes."""
         self._descriptor = descriptor
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="direct")
         self._has_ended = False
         self._buffer = _buffer()
         self._filled = 0
         self._under_way: deque[tuple[Future[None], mmap.mmap]] = deque()
+        _set_direct(descriptor, is_direct=True)
 
     def write(self, chunk: bytes) -> None:
         """Take the next bytes. Raises OSError for earlier ones that could not be written."""
