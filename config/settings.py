@@ -113,6 +113,9 @@ def _database() -> dict[str, Any]:
     else:
         # A query that hangs or a server that is gone has to become an answer, not a stuck thread.
         pool = {"min_size": 1, "max_size": min(ENV.threads, _CONNECTIONS), "timeout": 5}
+        # By itself the pool asks a server that is gone in ever longer intervals, up to minutes. Once it has
+        # given up it asks again for the next request.
+        pool["reconnect_timeout"] = 3
         options.setdefault("pool", pool)
         options.setdefault("connect_timeout", 3)
         # Or each connection of the pool would cost one request its answer after the server was restarted.
