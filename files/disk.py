@@ -131,6 +131,11 @@ class DiskDraft:
         self._sent_on = 0
         self._direct: DirectWriter | None = None
 
+    @property
+    def is_direct(self) -> bool:
+        """Whether bytes that come now go past the page cache."""
+        return self._direct is not None
+
     def write(self, chunk: bytes) -> None:
         room = _CACHED - self._size
         if 0 < room <= len(chunk):
