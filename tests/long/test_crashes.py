@@ -24,7 +24,7 @@ from tests.e2e.server import DELETE, Service, one_file, wait_for
 pytestmark = pytest.mark.e2e
 
 SMALL = 100_000  # bytes; they wait in memory
-LARGE = 24 * 1024 * 1024  # bytes; several parts of an upload to a bucket
+LARGE = 40 * 1024 * 1024  # bytes; half of it is more than one part of an upload to a bucket
 FILES = "{ files(first: 100) { edges { node { id sha256 url { url } } } } }"
 
 
