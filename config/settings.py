@@ -105,17 +105,21 @@ def _database() -> dict[str, Any]:
         # meanwhile (WAL), and a commit that was answered survives a loss of power (synchronous=FULL).
         options.setdefault("transaction_mode", "IMMEDIATE")
         options.setdefault("timeout", 5)
-        # Each thread has a connection, with a cache of its own.
+        # Each connection has a cache of its own, and there may be as many as threads.
         cache = min(16_000, _SQLITE_CACHE // ENV.threads)
         options.setdefault(
             "init_command", f"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-{cache};"
         )
     else:
         # A query that hangs or a server that is gone has to become an answer, not a stuck thread.
-        pool = {"min_size": 1, "max_size": min(ENV.threads, _CONNECTIONS), "timeout": 5}
-        # By itself the pool asks a server that is gone in ever longer intervals, up to minutes. Once it has
-        # given up it asks again for the next request.
-        pool["reconnect_timeout"] = 3
+        pool = {
+            "min_size": 1,
+            "max_size": min(ENV.threads, _CONNECTIONS),
+            "timeout": 5,
+            # By itself the pool asks a server that is gone in ever longer intervals, up to minutes. Once it
+            # has given up it asks again for the next request.
+            "reconnect_timeout": 3,
+        }
         options.setdefault("pool", pool)
         options.setdefault("connect_timeout", 3)
         # Or each connection of the pool would cost one request its answer after the server was restarted.

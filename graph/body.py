@@ -25,7 +25,7 @@ from graph.problems import TOO_LARGE, Refused, bad_request_because
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
 _CHUNK_SIZE = 64 * 1024
-_MAX_DRAFTS = 4  # of one request: each may hold 24 MiB until all files have come, and the others are staged
+_MAX_DRAFTS = 4  # of one request: each may hold 24 or 48 MiB until all files have come; others are staged
 _TAIL_SIZE = 1024  # bytes in which the closing boundary has to be: 70 at most, and what a client adds
 
 

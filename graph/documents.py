@@ -1,4 +1,4 @@
-"""Documents, parsed, validated and planned once: clients send the same few texts over and over."""
+"""Documents, parsed, validated, measured and planned once: clients send the same few texts over and over."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
